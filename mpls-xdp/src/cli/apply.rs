@@ -1,0 +1,80 @@
+//! `mpls-xdp apply`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use mpls_xdp::{
+    filter::{self, ApplyOptions, AttachMode, FilterError, Folders, Plan},
+    router::Links,
+};
+
+use super::{check::show_uncovered, open, policy_file::PolicyFile};
+
+/// Puts the policy in force in one step; it stays in force after the command ends.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The policy file
+    policy: PathBuf,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Take another XDP program off an interface that the policy names
+    #[arg(long)]
+    replace: bool,
+    /// Where to attach: in the driver, or in the network stack for drivers without XDP
+    #[arg(long, value_enum, default_value = "native")]
+    mode: Mode,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Mode {
+    Native,
+    Generic,
+}
+
+pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> {
+    let mut file = PolicyFile::read(&arguments.policy)?;
+    file.compare(&Links::read().map_err(FilterError::from)?);
+    let policy = file.valid()?;
+    let options = ApplyOptions {
+        mode: match arguments.mode {
+            Mode::Native => AttachMode::Native,
+            Mode::Generic => AttachMode::Generic,
+        },
+        replace: arguments.replace,
+    };
+    let session = open(folders)?;
+    let digest = filter::digest(file.text.as_bytes());
+    let plan = filter::plan(&session, policy, (&file.name, &digest), options)?;
+    if arguments.dry_run {
+        describe(&plan, "would ");
+        println!("Nothing was changed.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    describe(&plan, "");
+    filter::apply(&session, &plan, options)?;
+    println!("{} is in force as generation {}.", file.name, plan.generation);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(plan: &Plan, would: &str) {
+    let list = |verb: &str, names: &[String]| {
+        if !names.is_empty() {
+            println!("{would}{verb}: {}", names.join(", "));
+        }
+    };
+    list("attach to", &plan.attach);
+    list("keep filtering", &plan.keep);
+    for name in &plan.other_mode {
+        eprintln!(
+            "warning: {name} stays in the mode it has; `detach --interface {name}` and `apply` \
+             change it"
+        );
+    }
+    list("take off", &plan.leave);
+    list("replace another program on", &plan.replace);
+    for (interface, offload) in &plan.offloads {
+        println!("{would}turn {} off on {interface} (the driver may reset for it)", offload.name());
+    }
+    show_uncovered(&plan.uncovered);
+}

@@ -1,0 +1,217 @@
+//! Compiles a policy into the image that the kernel program reads.
+
+mod directory;
+mod segments;
+mod vlan;
+
+use std::collections::HashMap;
+
+use mpls_xdp_ebpf::{
+    abi::{self, header, ingress, interface, profile},
+    policy::{Inner, Mode, Role},
+};
+use thiserror::Error;
+
+use self::segments::Layer;
+use crate::{
+    manifest::Manifest,
+    policy::{ContextId, ContextKind, Ingress, LabelSet, Policy},
+};
+
+/// Words of the greatest image: the verifier bounds an offset into a map value to 2^29 bytes.
+const MAX_WORDS: usize = (1 << 27) - 1;
+
+/// A policy that cannot be compiled.
+#[derive(Debug, Error)]
+pub enum CompileError {
+    /// The tables are larger than a map can be.
+    #[error(
+        "the compiled policy takes {0} words of 4 bytes, more than the {MAX_WORDS} that a map \
+         holds: use ranges in place of scattered labels, or fewer ingresses with labels of their own"
+    )]
+    TooLarge(usize),
+    /// The manifest cannot be written as JSON.
+    #[error("cannot describe the policy: {0}")]
+    Manifest(#[from] serde_json::Error),
+}
+
+/// The words of a generation's image: `policy` with the slots that `manifest` gives it, and the
+/// manifest behind the tables.
+///
+/// # Errors
+///
+/// When the image would be too large for a map.
+pub fn compile(policy: &Policy, manifest: &Manifest) -> Result<Vec<u32>, CompileError> {
+    let mut image = ImageBuilder::default();
+    image.words[header::MAGIC as usize] = abi::MAGIC;
+    image.words[header::DEFAULT_MODE as usize] = mode_word(policy.default_mode);
+    image.words[header::GIVEN_OUT as usize] = given_out(&mut image, policy);
+
+    let pops = union(policy.contexts.iter().filter(|context| context.pops).map(|c| &c.labels));
+    let mut directories = HashMap::new();
+    let mut records = Vec::with_capacity(policy.ingresses.len());
+    for (number, (ingress, entry)) in policy.ingresses.iter().zip(&manifest.ingresses).enumerate() {
+        let directory = *directories
+            .entry((&ingress.contexts, &ingress.labels))
+            .or_insert_with(|| accepted(&mut image, policy, ingress, &pops));
+        let rules: Vec<u32> = entry.rules.iter().map(|rule| rule.slot).collect();
+        let mut record = [0; ingress::LEN as usize];
+        record[ingress::PROFILE as usize] = profile_word(ingress);
+        record[ingress::DIRECTORY as usize] = directory;
+        record[ingress::RULES as usize] = image.append(&rules);
+        record[ingress::REASONS as usize] = entry.reasons;
+        record[ingress::NUMBER as usize] = to_word(number);
+        records.push(image.append(&record));
+    }
+    for entry in &manifest.interfaces {
+        let bound = policy.ingresses.iter().zip(&records).filter_map(|(ingress, record)| {
+            (ingress.interface.as_str() == entry.name).then_some((&ingress.vlans[..], *record))
+        });
+        let root = vlan::root(&mut image, bound);
+        let start = (abi::INTERFACES + entry.slot * interface::LEN) as usize;
+        let record = &mut image.words[start..start + interface::LEN as usize];
+        record[interface::NAMED as usize] = u32::from(!entry.detached);
+        record[interface::COUNTERS as usize] = entry.counters;
+        record[interface::ROOT as usize..].copy_from_slice(&root);
+    }
+    image.finish(manifest)
+}
+
+/// The image of a policy that names no interface: every program passes everything.
+///
+/// # Errors
+///
+/// Never; the type is that of [`compile`].
+pub fn nothing() -> Result<Vec<u32>, CompileError> {
+    let mut image = ImageBuilder::default();
+    image.words[header::MAGIC as usize] = abi::MAGIC;
+    image.finish(&Manifest::default())
+}
+
+/// The image `words` with another manifest, and interfaces that it says are detached not named.
+///
+/// # Errors
+///
+/// When the image would be too large for a map.
+pub fn amend(words: &[u32], manifest: &Manifest) -> Result<Vec<u32>, CompileError> {
+    let tables = words[header::MANIFEST as usize] as usize;
+    let mut image =
+        ImageBuilder { words: words[..tables].to_vec(), shared: HashMap::new(), beyond: 0 };
+    for entry in manifest.interfaces.iter().filter(|entry| entry.detached) {
+        let record = abi::INTERFACES + entry.slot * interface::LEN;
+        image.words[(record + interface::NAMED) as usize] = 0;
+    }
+    image.finish(manifest)
+}
+
+const fn mode_word(mode: Mode) -> u32 {
+    match mode {
+        Mode::Enforce => abi::ENFORCE,
+        Mode::Monitor => abi::MONITOR,
+    }
+}
+
+fn profile_word(ingress: &Ingress) -> u32 {
+    let flag = |set: bool, bit: u32| if set { bit } else { 0 };
+    flag(ingress.role == Role::Customer, profile::CUSTOMER)
+        | flag(ingress.mode == Mode::Monitor, profile::MONITOR)
+        | flag(ingress.inner == Inner::Validate, profile::VALIDATE)
+        | ingress.special.bits() << profile::SPECIAL_SHIFT
+        | u32::from(ingress.max_depth) << profile::DEPTH_SHIFT
+}
+
+fn union<'a>(sets: impl Iterator<Item = &'a LabelSet>) -> LabelSet {
+    sets.flat_map(LabelSet::ranges).cloned().collect()
+}
+
+/// The directory of what this router gave out.
+fn given_out(image: &mut ImageBuilder, policy: &Policy) -> u32 {
+    let of_kind = |kind| {
+        union(policy.contexts.iter().filter(|context| context.kind == kind).map(|c| &c.labels))
+    };
+    let vrf = of_kind(ContextKind::Vrf);
+    let transport = of_kind(ContextKind::Transport);
+    let own = union(policy.ingresses.iter().filter_map(|ingress| ingress.labels.as_ref()));
+    let segments = segments::stack(&[
+        Layer { labels: &vrf, value: abi::GIVEN_VRF },
+        Layer { labels: &transport, value: abi::GIVEN },
+        Layer { labels: &own, value: abi::GIVEN },
+    ]);
+    directory::build(image, &segments)
+}
+
+/// The directory of what an ingress accepts: the first rule in the order written has a label.
+fn accepted(image: &mut ImageBuilder, policy: &Policy, ingress: &Ingress, pops: &LabelSet) -> u32 {
+    let contexts =
+        ingress.contexts.iter().map(|ContextId(context)| &policy.contexts[*context].labels);
+    let layers: Vec<Layer<'_>> = contexts
+        .chain(&ingress.labels)
+        .zip(1..)
+        .map(|(labels, rule)| Layer { labels, value: rule << abi::ACTION_RULE_SHIFT })
+        .collect();
+    let segments = segments::mark(segments::stack(&layers), pops, abi::ACTION_POPS);
+    directory::build(image, &segments)
+}
+
+/// An image in the making.
+struct ImageBuilder {
+    words: Vec<u32>,
+    /// Where equal blocks already stand.
+    shared: HashMap<Vec<u32>, u32>,
+    /// Words that did not fit.
+    beyond: usize,
+}
+
+impl Default for ImageBuilder {
+    fn default() -> Self {
+        let fixed = abi::INTERFACES + abi::INTERFACE_SLOTS * interface::LEN;
+        Self { words: vec![0; fixed as usize], shared: HashMap::new(), beyond: 0 }
+    }
+}
+
+impl ImageBuilder {
+    /// Puts a block of words behind the others and returns its offset.
+    fn append(&mut self, block: &[u32]) -> u32 {
+        if self.words.len() + block.len() > MAX_WORDS {
+            self.beyond += block.len();
+            return 0;
+        }
+        let offset = to_word(self.words.len());
+        self.words.extend_from_slice(block);
+        offset
+    }
+
+    /// The offset of a block that may serve several tables.
+    fn share(&mut self, block: Vec<u32>) -> u32 {
+        if let Some(offset) = self.shared.get(&block) {
+            return *offset;
+        }
+        let offset = self.append(&block);
+        self.shared.insert(block, offset);
+        offset
+    }
+
+    fn finish(mut self, manifest: &Manifest) -> Result<Vec<u32>, CompileError> {
+        let bytes = serde_json::to_vec(manifest)?;
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves of the number")]
+        let [low, high] = [manifest.generation as u32, (manifest.generation >> 32) as u32];
+        self.words[header::GENERATION as usize] = low;
+        self.words[header::GENERATION as usize + 1] = high;
+        self.words[header::MANIFEST as usize] = to_word(self.words.len());
+        self.words[header::MANIFEST_LEN as usize] = to_word(bytes.len());
+        self.words.extend(bytes.chunks(4).map(|chunk| {
+            let mut word = [0; 4];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u32::from_le_bytes(word)
+        }));
+        if self.beyond > 0 || self.words.len() > MAX_WORDS {
+            return Err(CompileError::TooLarge(self.words.len() + self.beyond));
+        }
+        Ok(self.words)
+    }
+}
+
+/// An offset or a number as a word of the image; none is greater than [`MAX_WORDS`].
+fn to_word(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}

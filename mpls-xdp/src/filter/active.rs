@@ -1,0 +1,70 @@
+//! What the kernel holds now.
+
+use std::path::PathBuf;
+
+use super::FilterError;
+use crate::{
+    kernel::{Generation, KernelError, PinnedProgram, Pins, PolicyMap},
+    manifest::Manifest,
+    router::Links,
+};
+
+/// The generation in force.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) generation: Generation,
+    pub(super) manifest: Manifest,
+    /// The pin of the map that holds it.
+    pub(super) policy_pin: PathBuf,
+}
+
+impl Active {
+    /// Finds it among the pins. Two policy maps are there only when a command died while it moved
+    /// programs to a larger one; both hold the same policy then, until the newer one is switched.
+    pub(super) fn find(pins: &Pins) -> Result<Option<Self>, KernelError> {
+        let mut images = Vec::new();
+        for (path, _) in pins.numbered("image-")? {
+            images.push(Generation::open(&path)?);
+        }
+        let mut newest: Option<Self> = None;
+        for (policy_pin, _) in pins.numbered("policy-")? {
+            let Some(id) = PolicyMap::active_id(&policy_pin)? else {
+                continue;
+            };
+            let Some(at) = images.iter().position(|image| image.id() == id) else {
+                continue;
+            };
+            let generation = images.swap_remove(at);
+            let manifest = generation.manifest()?;
+            if newest.as_ref().is_none_or(|newest| manifest.generation > newest.manifest.generation)
+            {
+                newest = Some(Self { generation, manifest, policy_pin });
+            }
+        }
+        Ok(newest)
+    }
+}
+
+impl Active {
+    /// The policy in force; before the first one was switched to, there is none.
+    pub(super) fn policy(pins: &Pins) -> Result<Self, FilterError> {
+        match Self::find(pins)?.filter(|active| active.manifest.generation > 0) {
+            Some(active) => Ok(active),
+            None if PinnedProgram::all(pins)?.is_empty() => Err(FilterError::NoPolicy),
+            None => Err(FilterError::PolicyLost),
+        }
+    }
+}
+
+/// The programs whose interface is still there and still runs them.
+pub(super) fn live_programs(
+    pins: &Pins,
+    links: &Links,
+) -> Result<(Vec<PinnedProgram>, Vec<PinnedProgram>), KernelError> {
+    Ok(PinnedProgram::all(pins)?.into_iter().partition(|program| {
+        links
+            .by_index(program.ifindex)
+            .and_then(|link| link.xdp.as_ref())
+            .is_some_and(|xdp| xdp.program_id == program.program_id)
+    }))
+}

@@ -1,0 +1,363 @@
+//! Puts a policy in force in one step.
+//!
+//! Maps first, programs next, then one word is switched, and what is not needed any more goes.
+//! Until that word is switched every program decides by the old policy; a program on an interface
+//! that the policy in force does not name passes everything.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use aya::programs::XdpMode;
+use mpls_xdp_ebpf::abi;
+
+use super::{
+    FilterError, Session,
+    active::{Active, live_programs},
+    offload,
+};
+use crate::{
+    compile,
+    kernel::{
+        Counters, FilterProgram, Generation, KernelError, PinnedProgram, PolicyMap, Settings,
+    },
+    manifest::Manifest,
+    policy::Policy,
+    router::{self, Links, RouterError, Uncovered, VlanOffload, XdpAttachMode},
+};
+
+/// How programs are attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttachMode {
+    /// In the driver.
+    Native,
+    /// In the network stack, for drivers without XDP.
+    Generic,
+}
+
+impl From<AttachMode> for XdpMode {
+    fn from(mode: AttachMode) -> Self {
+        match mode {
+            AttachMode::Native => Self::Driver,
+            AttachMode::Generic => Self::Skb,
+        }
+    }
+}
+
+impl From<AttachMode> for XdpAttachMode {
+    fn from(mode: AttachMode) -> Self {
+        match mode {
+            AttachMode::Native => Self::Native,
+            AttachMode::Generic => Self::Generic,
+        }
+    }
+}
+
+/// How to apply a policy.
+#[derive(Debug, Clone, Copy)]
+pub struct ApplyOptions {
+    /// Mode for interfaces that have no program yet.
+    pub mode: AttachMode,
+    /// Take other XDP programs off.
+    pub replace: bool,
+}
+
+/// What applying a policy changes; nothing has been changed yet.
+#[derive(Debug)]
+pub struct Plan {
+    /// Number that the generation gets.
+    pub generation: u64,
+    /// Interfaces that get a program.
+    pub attach: Vec<String>,
+    /// Interfaces that have one and keep it.
+    pub keep: Vec<String>,
+    /// Those of them that are filtered in another mode than was asked for, and stay so: a mode
+    /// cannot be changed without a gap.
+    pub other_mode: Vec<String>,
+    /// Interfaces that lose theirs.
+    pub leave: Vec<String>,
+    /// Interfaces that the policy names and the router does not have.
+    pub absent: Vec<String>,
+    /// Interfaces whose other program is taken off.
+    pub replace: Vec<String>,
+    /// Offloads that are turned off.
+    pub offloads: Vec<(String, VlanOffload)>,
+    /// Interfaces on which the kernel accepts MPLS and that no ingress covers.
+    pub uncovered: Vec<Uncovered>,
+    /// Size of the compiled policy, in bytes.
+    pub image_bytes: usize,
+    manifest: Manifest,
+    image: Vec<u32>,
+    links: Links,
+    before: Option<Active>,
+    programs: Vec<PinnedProgram>,
+    stale: Vec<PinnedProgram>,
+    /// Whether programs must be loaded anew: they are those of another object, or a command died
+    /// while it moved them from one policy map to another.
+    reload: bool,
+    /// Whether all counters start anew: a pin of theirs is gone, or nobody knows their names.
+    count_anew: bool,
+}
+
+/// Works out what applying a policy changes. `name` and `digest` identify its file.
+///
+/// # Errors
+///
+/// When the policy cannot be applied here.
+pub fn plan(
+    session: &Session,
+    policy: &Policy,
+    (name, digest): (&str, &str),
+    options: ApplyOptions,
+) -> Result<Plan, FilterError> {
+    let before = Active::find(&session.pins)?;
+    let links = Links::read()?;
+    let (programs, stale) = live_programs(&session.pins, &links)?;
+    let named: HashSet<&str> =
+        policy.ingresses.iter().map(|ingress| ingress.interface.as_str()).collect();
+
+    let mut attached = HashMap::new();
+    let mut taken = HashSet::new();
+    let mut leave = Vec::new();
+    for program in &programs {
+        let name = links.by_index(program.ifindex).map(|link| link.name.as_str());
+        match name.filter(|name| named.contains(name)) {
+            Some(name) => {
+                attached.insert(name.to_owned(), program.slot);
+            }
+            None => {
+                taken.insert(program.slot);
+                leave.extend(name.map(str::to_owned));
+            }
+        }
+    }
+    taken.extend(stale.iter().map(|program| program.slot));
+
+    let nothing = Manifest::default();
+    let old = before.as_ref().map_or(&nothing, |active| &active.manifest);
+    let count_anew = before.is_none()
+        || Counters::pins(&session.pins, old.counter_end()).iter().any(|pin| !pin.exists());
+    let (names, counters) = match count_anew {
+        true => (&nothing, Counters::default()),
+        false => (old, Counters::read(&session.pins)?),
+    };
+    let mut manifest =
+        Manifest::assign(policy, names, &attached, &taken, |slot| counters.get(slot))?;
+    manifest.generation = old.generation + 1;
+    manifest.policy = name.to_owned();
+    manifest.digest = digest.to_owned();
+    manifest.object = FilterProgram::object_digest().to_owned();
+    manifest.applied_at =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let image = compile::compile(policy, &manifest)?;
+
+    let mut plan = Plan {
+        generation: manifest.generation,
+        attach: Vec::new(),
+        keep: Vec::new(),
+        other_mode: Vec::new(),
+        leave,
+        absent: Vec::new(),
+        replace: Vec::new(),
+        offloads: Vec::new(),
+        uncovered: uncovered(&links, &manifest)?,
+        image_bytes: image.len() * size_of::<u32>(),
+        reload: count_anew
+            || old.object != manifest.object
+            || session.pins.numbered("policy-")?.len() > 1,
+        count_anew,
+        manifest,
+        image,
+        before,
+        programs,
+        stale,
+        links,
+    };
+    for entry in &plan.manifest.interfaces {
+        let name = entry.name.clone();
+        let Some(link) = plan.links.by_name(&name) else {
+            plan.absent.push(name);
+            continue;
+        };
+        plan.offloads.extend(offload::on_now(&plan.links, link)?);
+        if attached.contains_key(&name) {
+            let mode = link.xdp.as_ref().map(|xdp| xdp.mode);
+            if mode.is_some_and(|mode| mode != options.mode.into()) {
+                plan.other_mode.push(name.clone());
+            }
+            plan.keep.push(name);
+            continue;
+        }
+        if let Some(xdp) = &link.xdp {
+            if !options.replace {
+                let id = format!(" (id {})", xdp.program_id);
+                return Err(KernelError::ForeignProgram { interface: name, id }.into());
+            }
+            plan.replace.push(name.clone());
+        }
+        plan.attach.push(name);
+    }
+    Ok(plan)
+}
+
+/// The interfaces on which the kernel accepts MPLS and that no ingress of `manifest` covers.
+pub(super) fn uncovered(links: &Links, manifest: &Manifest) -> Result<Vec<Uncovered>, RouterError> {
+    let bindings: Vec<(String, Vec<u16>)> = manifest
+        .ingresses
+        .iter()
+        .map(|ingress| (ingress.interface.clone(), ingress.vlan.clone()))
+        .collect();
+    Ok(router::uncovered(links, &router::mpls_inputs()?, &bindings))
+}
+
+/// Carries a plan out. When it fails, or dies, before the last switch, the old policy stays.
+///
+/// # Errors
+///
+/// When the kernel refuses a step.
+pub fn apply(session: &Session, plan: &Plan, options: ApplyOptions) -> Result<(), FilterError> {
+    session.pins.create()?;
+    let mut attached = Vec::new();
+    let result = switch(session, plan, options, &mut attached);
+    if result.is_err() {
+        // What was attached does nothing yet; without it all is as it was.
+        for path in attached {
+            session.pins.remove(&path)?;
+        }
+        if plan.before.is_none() {
+            session.pins.clear()?;
+        }
+        let touched: HashSet<&String> =
+            plan.offloads.iter().map(|(interface, _)| interface).collect();
+        let kept: HashSet<&str> = plan
+            .keep
+            .iter()
+            .filter_map(|name| plan.links.by_name(name))
+            .flat_map(|link| offload::receivers(&plan.links, link))
+            .map(|link| link.name.as_str())
+            .collect();
+        let not_filtered = touched.into_iter().filter(|name| !kept.contains(name.as_str()));
+        offload::restore(&session.state, &plan.links, not_filtered.cloned())?;
+        return result;
+    }
+    tidy_up(session, plan)
+}
+
+fn switch(
+    session: &Session,
+    plan: &Plan,
+    options: ApplyOptions,
+    attached: &mut Vec<PathBuf>,
+) -> Result<(), FilterError> {
+    let pins = &session.pins;
+    offload::turn_off(&session.state, &plan.offloads)?;
+
+    let old_capacity = plan.before.as_ref().map(|active| active.generation.capacity());
+    let needed = u32::try_from(plan.image.len()).unwrap_or(u32::MAX);
+    let capacity = match old_capacity {
+        Some(capacity) if needed <= capacity && capacity / 4 <= needed => capacity,
+        // Room for the policy to grow by a quarter before its programs must be loaded anew.
+        _ => (needed + needed / 4).next_multiple_of(1024),
+    };
+    let moves = old_capacity != Some(capacity);
+
+    if plan.count_anew {
+        Counters::forget(pins)?;
+    }
+    // One program that stays unattached makes the maps that are not there.
+    let mut maker = FilterProgram::load(
+        Settings { slot: abi::NONE, image_words: capacity, tracing: false },
+        Some(pins),
+    )?;
+    maker.grow_counters(Some(pins), plan.manifest.counter_end())?;
+    let mut policy = maker.policy()?;
+    if moves {
+        let (number, image) = match &plan.before {
+            Some(active) => (active.manifest.generation, active.generation.image()?),
+            None => (0, compile::nothing()?),
+        };
+        let same = Generation::create(&image, capacity)?;
+        same.pin(pins, number)?;
+        policy.activate(&same)?;
+    }
+
+    let settings = |slot| Settings { slot, image_words: capacity, tracing: false };
+    if moves || plan.reload {
+        // Those that leave do so after the switch, and must follow the same map until then.
+        for program in &plan.programs {
+            program.replace(&mut FilterProgram::load(settings(program.slot), Some(pins))?)?;
+        }
+    }
+    for entry in &plan.manifest.interfaces {
+        let Some(link) = plan.links.by_name(&entry.name) else {
+            continue;
+        };
+        if plan.programs.iter().any(|program| program.ifindex == link.index) {
+            continue;
+        }
+        let mut program = FilterProgram::load(settings(entry.slot), Some(pins))?;
+        if let Some(xdp) = &link.xdp {
+            router::detach_foreign(link.index, xdp.mode)?;
+        }
+        let pin = PinnedProgram::attach(
+            &mut program,
+            pins,
+            entry.slot,
+            (&entry.name, link.index),
+            options.mode.into(),
+        )?;
+        attached.push(pin);
+    }
+
+    let generation = Generation::create(&plan.image, capacity)?;
+    generation.pin(pins, plan.generation)?;
+    Ok(policy.activate(&generation)?)
+}
+
+/// Removes what the policy in force does not use.
+fn tidy_up(session: &Session, plan: &Plan) -> Result<(), FilterError> {
+    let pins = &session.pins;
+    let leaving = plan.programs.iter().filter(|program| {
+        plan.links.by_index(program.ifindex).is_some_and(|link| plan.leave.contains(&link.name))
+    });
+    for program in leaving.chain(&plan.stale) {
+        pins.remove(&program.path)?;
+    }
+    let active = Active::policy(pins)?;
+    let used = format!("image-{}-{}", plan.generation, active.generation.capacity());
+    for prefix in ["image-", "policy-"] {
+        for (path, _) in pins.numbered(prefix)? {
+            if path != active.policy_pin && path != pins.path(&used) {
+                pins.remove(&path)?;
+            }
+        }
+    }
+    let left = plan
+        .leave
+        .iter()
+        .filter_map(|name| plan.links.by_name(name))
+        .flat_map(|link| offload::receivers(&plan.links, link))
+        .map(|link| link.name.clone());
+    offload::restore(&session.state, &plan.links, left)
+}
+
+/// Switches to an image made from the active one; `change` gets its names.
+pub(super) fn amend(
+    session: &Session,
+    active: &Active,
+    change: impl FnOnce(&mut Manifest),
+) -> Result<(), FilterError> {
+    let mut manifest = active.manifest.clone();
+    manifest.generation += 1;
+    change(&mut manifest);
+    let image = compile::amend(&active.generation.image()?, &manifest)?;
+    let capacity = active.generation.capacity();
+    let words = u64::from(capacity);
+    let generation = Generation::create(&image, capacity)?;
+    generation.pin(&session.pins, manifest.generation)?;
+    PolicyMap::open(&session.pins, words)?.activate(&generation)?;
+    let old = format!("image-{}-{capacity}", active.manifest.generation);
+    Ok(session.pins.remove(&session.pins.path(&old))?)
+}

@@ -1,0 +1,68 @@
+//! Takes the filter off.
+
+use std::{fs, io};
+
+use super::{
+    FilterError, Session,
+    active::{Active, live_programs},
+    apply::amend,
+    offload,
+};
+use crate::{kernel::KernelError, router::Links};
+
+/// Takes the filter off every interface and removes its pins, programs and maps.
+///
+/// # Errors
+///
+/// When something stays behind.
+pub fn detach_all(session: &Session) -> Result<(), FilterError> {
+    let links = Links::read()?;
+    match Active::find(&session.pins) {
+        // All interfaces at once: a detach that dies half-way leaves no half policy in force.
+        Ok(Some(active)) => amend(session, &active, |manifest| {
+            for entry in &mut manifest.interfaces {
+                entry.detached = true;
+            }
+        })?,
+        Ok(None) | Err(KernelError::OtherAbi { .. } | KernelError::Manifest(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    session.pins.clear()?;
+    let saved = offload::saved_interfaces(&session.state)?;
+    offload::restore(&session.state, &links, saved)?;
+    match fs::remove_file(session.state.join("offload.json")) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(FilterError::State { path: session.state.clone(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes the filter off one interface; the policy still names it.
+///
+/// # Errors
+///
+/// When the policy in force does not name it.
+pub fn detach_interface(session: &Session, interface: &str) -> Result<(), FilterError> {
+    let active = Active::policy(&session.pins)?;
+    if !active.manifest.interfaces.iter().any(|entry| entry.name == interface) {
+        let names: Vec<&str> =
+            active.manifest.interfaces.iter().map(|entry| entry.name.as_str()).collect();
+        return Err(FilterError::NotNamed(interface.to_owned(), names.join(", ")));
+    }
+    amend(session, &active, |manifest| {
+        for entry in manifest.interfaces.iter_mut().filter(|entry| entry.name == interface) {
+            entry.detached = true;
+        }
+    })?;
+    let links = Links::read()?;
+    let Some(link) = links.by_name(interface) else {
+        return Ok(());
+    };
+    let (programs, _) = live_programs(&session.pins, &links)?;
+    for program in programs.iter().filter(|program| program.ifindex == link.index) {
+        session.pins.remove(&program.path)?;
+    }
+    let receivers = offload::receivers(&links, link);
+    offload::restore(&session.state, &links, receivers.into_iter().map(|link| link.name.clone()))
+}

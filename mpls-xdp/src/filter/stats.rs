@@ -1,0 +1,201 @@
+//! The counters by name.
+
+use std::collections::BTreeMap;
+
+use mpls_xdp_ebpf::{
+    abi::{self, Counter},
+    reason::{InterfaceReason, Reason},
+};
+use serde::Serialize;
+
+use super::{
+    FilterError, Session,
+    active::{Active, live_programs},
+};
+use crate::{
+    kernel::Counters,
+    manifest::{Base, IngressEntry, Manifest},
+    router::{Link, Links},
+};
+
+/// Frames and bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct CounterRow {
+    /// Frames.
+    pub packets: u64,
+    /// Whole frames' lengths, in bytes.
+    pub bytes: u64,
+}
+
+impl std::ops::Add for CounterRow {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { packets: self.packets + other.packets, bytes: self.bytes + other.bytes }
+    }
+}
+
+impl std::iter::Sum for CounterRow {
+    fn sum<I: Iterator<Item = Self>>(rows: I) -> Self {
+        rows.fold(Self::default(), std::ops::Add::add)
+    }
+}
+
+/// Everything that was counted.
+#[derive(Debug, Clone, Serialize)]
+pub struct Stats {
+    /// Version of these fields.
+    pub schema: u32,
+    /// Generation of the policy.
+    pub generation: u64,
+    /// Frames that have no ingress, by interface.
+    pub interfaces: Vec<InterfaceStats>,
+    /// Frames of each ingress.
+    pub ingresses: Vec<IngressStats>,
+}
+
+/// An interface's counters.
+#[derive(Debug, Clone, Serialize)]
+pub struct InterfaceStats {
+    /// Its name.
+    pub interface: String,
+    /// `native`, `generic`, `offloaded` or `none`.
+    pub attached: &'static str,
+    /// By [`InterfaceReason::name`].
+    #[serde(flatten)]
+    pub reasons: Ordered<CounterRow>,
+}
+
+/// An ingress's counters.
+#[derive(Debug, Clone, Serialize)]
+pub struct IngressStats {
+    /// Its name.
+    pub ingress: String,
+    /// Its interface.
+    pub interface: String,
+    /// Its VLAN IDs, outer to inner.
+    pub vlan: Vec<u16>,
+    /// `enforce` or `monitor`.
+    pub mode: &'static str,
+    /// Accepted frames.
+    pub accepted: CounterRow,
+    /// Dropped frames.
+    pub dropped: CounterRow,
+    /// Frames that passed only because of `monitor`.
+    pub would_drop: CounterRow,
+    /// Dropped and would-drop frames by [`Reason::name`].
+    pub reasons: Ordered<CounterRow>,
+    /// Accepted frames by rule.
+    pub rules: Vec<RuleStats>,
+}
+
+/// A rule's counter.
+#[derive(Debug, Clone, Serialize)]
+pub struct RuleStats {
+    /// Its name.
+    pub rule: String,
+    /// What it accepted.
+    #[serde(flatten)]
+    pub counter: CounterRow,
+}
+
+/// Names and values in their own order.
+#[derive(Debug, Clone)]
+pub struct Ordered<T>(pub Vec<(&'static str, T)>);
+
+impl<T: Serialize> Serialize for Ordered<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+/// Reads all counters.
+///
+/// # Errors
+///
+/// When no policy is applied, or the kernel cannot be asked.
+pub fn read_stats(session: &Session) -> Result<Stats, FilterError> {
+    let active = Active::policy(&session.pins)?;
+    let counters = Counters::read(&session.pins)?;
+    let links = Links::read()?;
+    let (programs, _) = live_programs(&session.pins, &links)?;
+    let filtered: BTreeMap<&str, &Link> = programs
+        .iter()
+        .filter_map(|program| links.by_index(program.ifindex))
+        .map(|link| (link.name.as_str(), link))
+        .collect();
+    let attached = |name: &str| {
+        filtered.get(name).and_then(|link| link.xdp.as_ref()).map_or("none", |xdp| xdp.mode.name())
+    };
+    Ok(stats(&active.manifest, &counters, attached))
+}
+
+fn stats(
+    manifest: &Manifest,
+    counters: &Counters,
+    attached: impl Fn(&str) -> &'static str,
+) -> Stats {
+    let count = |slot: u32| {
+        let Counter { packets, bytes } = counters.get(slot);
+        match manifest.bases.get(&slot) {
+            Some(base) => CounterRow {
+                // A lost pin has nothing to say, not less than nothing.
+                packets: packets.saturating_sub(base.packets),
+                bytes: bytes.saturating_sub(base.bytes),
+            },
+            None => CounterRow { packets, bytes },
+        }
+    };
+    let interfaces = manifest
+        .interfaces
+        .iter()
+        .map(|entry| InterfaceStats {
+            interface: entry.name.clone(),
+            attached: attached(&entry.name),
+            reasons: Ordered(
+                InterfaceReason::ALL
+                    .map(|reason| (field(reason), count(entry.counters + reason.code())))
+                    .to_vec(),
+            ),
+        })
+        .collect();
+    let ingresses = manifest.ingresses.iter().map(|entry| ingress(entry, count)).collect();
+    Stats { schema: 1, generation: manifest.generation, interfaces, ingresses }
+}
+
+/// The name under an interface, which says already that the frame came in there.
+const fn field(reason: InterfaceReason) -> &'static str {
+    match reason {
+        InterfaceReason::IngressUnbound => "unbound",
+        InterfaceReason::VlanTooDeep => InterfaceReason::VlanTooDeep.name(),
+    }
+}
+
+fn ingress(entry: &IngressEntry, count: impl Fn(u32) -> CounterRow) -> IngressStats {
+    let by_mode = |reason, monitored| count(abi::reason_slot(entry.reasons, reason, monitored));
+    let rules: Vec<RuleStats> = entry
+        .rules
+        .iter()
+        .map(|rule| RuleStats { rule: rule.name.clone(), counter: count(rule.slot) })
+        .collect();
+    let (special, named) = rules.split_first().map_or((None, &[][..]), |(s, n)| (Some(s), n));
+    // What rules accepted that the policy has no more still counts for the ingress.
+    let Base { packets, bytes } = entry.accepted_before;
+    let leaving: CounterRow = entry.leaving.iter().map(|slot| count(*slot)).sum();
+    let gone = CounterRow { packets, bytes } + leaving;
+    IngressStats {
+        ingress: entry.name.clone(),
+        interface: entry.interface.clone(),
+        vlan: entry.vlan.clone(),
+        mode: if entry.monitor { "monitor" } else { "enforce" },
+        accepted: rules.iter().map(|rule| rule.counter).sum::<CounterRow>() + gone,
+        dropped: Reason::ALL.map(|reason| by_mode(reason, false)).into_iter().sum(),
+        would_drop: Reason::ALL.map(|reason| by_mode(reason, true)).into_iter().sum(),
+        reasons: Ordered(
+            Reason::ALL
+                .map(|reason| (reason.name(), by_mode(reason, false) + by_mode(reason, true)))
+                .to_vec(),
+        ),
+        rules: named.iter().chain(special).cloned().collect(),
+    }
+}

@@ -1,0 +1,98 @@
+//! The counters: chunks of per-CPU blocks that grow and never move.
+
+use std::path::PathBuf;
+
+use aya::maps::{ArrayOfMaps, Map, MapData, PerCpuArray};
+use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY;
+use mpls_xdp_ebpf::abi::{BLOCK_COUNTERS, CHUNK_BLOCKS, CHUNK_COUNTERS, Counter, CounterBlock};
+
+use super::{KernelError, Pins, definition};
+
+/// Bytes of a map value.
+const BLOCK_BYTES: u32 = 256;
+const _: () = assert!(BLOCK_BYTES as usize == size_of::<CounterBlock>());
+
+/// A snapshot of all counters, summed over the CPUs.
+#[derive(Debug, Default)]
+pub struct Counters {
+    slots: Vec<Counter>,
+}
+
+impl Counters {
+    /// Reads every pinned chunk.
+    ///
+    /// # Errors
+    ///
+    /// When a chunk cannot be read.
+    pub fn read(pins: &Pins) -> Result<Self, KernelError> {
+        let mut slots = Vec::new();
+        for (path, _) in pins.numbered("counters-")? {
+            let chunk = PerCpuArray::try_from(Map::PerCpuArray(MapData::from_pin(path)?))?;
+            read_chunk(&chunk, &mut slots)?;
+        }
+        Ok(Self { slots })
+    }
+
+    /// The pins that must be there for slots up to `end`.
+    pub fn pins(pins: &Pins, end: u32) -> Vec<PathBuf> {
+        let chunks = (0..end.div_ceil(CHUNK_COUNTERS)).map(|chunk| format!("counters-{chunk}"));
+        let names = ["counters", "trace"].map(str::to_owned).into_iter().chain(chunks);
+        names.map(|name| pins.path(&name)).collect()
+    }
+
+    /// Removes all pins of counters; programs that are loaded later count anew.
+    ///
+    /// # Errors
+    ///
+    /// When that is not permitted.
+    pub fn forget(pins: &Pins) -> Result<(), KernelError> {
+        let chunks = pins.numbered("counters-")?.into_iter().map(|(path, _)| path);
+        for path in chunks.chain(Self::pins(pins, 0)) {
+            pins.remove(&path)?;
+        }
+        Ok(())
+    }
+
+    /// What a slot has counted since it was made.
+    pub fn get(&self, slot: u32) -> Counter {
+        self.slots.get(slot as usize).copied().unwrap_or_default()
+    }
+}
+
+/// Makes chunks until there are slots up to `end`, and pins them when `pins` are given.
+pub(super) fn grow(map: &mut Map, pins: Option<&Pins>, end: u32) -> Result<(), KernelError> {
+    let mut counters: ArrayOfMaps<&mut MapData> = ArrayOfMaps::try_from(map)?;
+    let present = match pins {
+        Some(pins) => pins.numbered("counters-")?.len(),
+        None => 0,
+    };
+    for chunk in u32::try_from(present).unwrap_or(u32::MAX)..end.div_ceil(CHUNK_COUNTERS) {
+        let chunk_of_blocks =
+            definition::array(BPF_MAP_TYPE_PERCPU_ARRAY, BLOCK_BYTES, CHUNK_BLOCKS, 0);
+        let map = MapData::create(chunk_of_blocks, "mpls_counters", None)?;
+        // Set before it is pinned: a chunk whose pin is there is in use.
+        counters.set(chunk, &map, 0)?;
+        if let Some(pins) = pins {
+            map.pin(pins.path(&format!("counters-{chunk}")))?;
+        }
+    }
+    Ok(())
+}
+
+fn read_chunk(
+    chunk: &PerCpuArray<MapData, CounterBlock>,
+    slots: &mut Vec<Counter>,
+) -> Result<(), KernelError> {
+    for block in 0..CHUNK_BLOCKS {
+        let cpus = chunk.get(&block, 0)?;
+        let mut sums = [Counter::default(); BLOCK_COUNTERS as usize];
+        for cpu in cpus.iter() {
+            for (sum, counter) in sums.iter_mut().zip(cpu) {
+                sum.packets += counter.packets;
+                sum.bytes += counter.bytes;
+            }
+        }
+        slots.extend(sums);
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! Where the filter of one network namespace keeps its pins.
+//!
+//! | name | what |
+//! |---|---|
+//! | `policy-WORDS` | the map that holds the active generation, for images of WORDS words |
+//! | `image-GENERATION-WORDS` | a generation's image |
+//! | `counters`, `counters-CHUNK` | the counters and their chunks |
+//! | `trace` | the map of traced verdicts, which programs without tracing leave alone |
+//! | `link-SLOT-IFINDEX` | the link of the program with this interface slot |
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::KernelError;
+use crate::router;
+
+/// The folder of pins of one network namespace.
+#[derive(Debug, Clone)]
+pub struct Pins {
+    folder: PathBuf,
+}
+
+impl Pins {
+    /// The pins below `bpffs` of the network namespace with this cookie.
+    ///
+    /// # Errors
+    ///
+    /// When `bpffs` is no BPF file system.
+    pub fn new(bpffs: &Path, namespace: u64) -> Result<Self, KernelError> {
+        if !router::is_bpffs(bpffs) {
+            return Err(match fs::metadata(bpffs) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    KernelError::NotPermitted
+                }
+                _ => KernelError::NoBpffs(bpffs.to_owned()),
+            });
+        }
+        Ok(Self { folder: bpffs.join("mpls-xdp").join(format!("netns-{namespace}")) })
+    }
+
+    /// The folder itself.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes the folder.
+    ///
+    /// # Errors
+    ///
+    /// When that is not permitted.
+    pub fn create(&self) -> Result<(), KernelError> {
+        fs::create_dir_all(&self.folder).map_err(|source| self.error(&self.folder, source))
+    }
+
+    /// The pin called `name`.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The numbers in the names of all pins that start with `prefix`, sorted.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read; a missing one has no pins.
+    pub fn numbered(&self, prefix: &str) -> Result<Vec<(PathBuf, Vec<u64>)>, KernelError> {
+        let mut found = Vec::new();
+        for path in self.all()? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let numbers =
+                name.strip_prefix(prefix).map(|rest| rest.split('-').map(str::parse).collect());
+            if let Some(Ok(numbers)) = numbers {
+                found.push((path, numbers));
+            }
+        }
+        found.sort_by(|(_, a): &(_, Vec<u64>), (_, b)| a.cmp(b));
+        Ok(found)
+    }
+
+    fn all(&self) -> Result<Vec<PathBuf>, KernelError> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(self.error(&self.folder, error)),
+        };
+        entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()
+            .map_err(|source| self.error(&self.folder, source))
+    }
+
+    /// Removes a pin; one that is gone is removed.
+    ///
+    /// # Errors
+    ///
+    /// When that is not permitted.
+    pub fn remove(&self, path: &Path) -> Result<(), KernelError> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.error(path, error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes every pin, links first, and the folders that are empty then.
+    ///
+    /// # Errors
+    ///
+    /// When that is not permitted.
+    pub fn clear(&self) -> Result<(), KernelError> {
+        let (links, others): (Vec<_>, Vec<_>) = self.all()?.into_iter().partition(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("link-"))
+        });
+        for path in links.iter().chain(&others) {
+            self.remove(path)?;
+        }
+        // The folder above is shared with other network namespaces and stays while they use it.
+        for folder in [Some(self.folder.as_path()), self.folder.parent()].into_iter().flatten() {
+            match fs::remove_dir(folder) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(self.error(folder, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn error(&self, path: &Path, source: io::Error) -> KernelError {
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => KernelError::NotPermitted,
+            _ => KernelError::Pin { path: path.to_owned(), source },
+        }
+    }
+}

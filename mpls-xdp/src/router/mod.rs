@@ -1,0 +1,25 @@
+//! What this router's kernel says about its interfaces, in the network namespace of the calling
+//! thread.
+//!
+//! Everything here blocks. Links are read over RTNETLINK on a runtime that lives for one call, so
+//! none of it may be called from inside a tokio runtime.
+
+mod coverage;
+mod error;
+mod links;
+mod mpls_input;
+mod namespace;
+mod netlink;
+mod offload;
+mod xdp;
+
+#[cfg(test)]
+mod fresh_namespace;
+
+pub use self::coverage::{Uncovered, uncovered};
+pub use self::error::RouterError;
+pub use self::links::{Link, Links, VlanDevice};
+pub use self::mpls_input::{MplsConf, mpls_inputs};
+pub use self::namespace::{is_bpffs, namespace_cookie};
+pub use self::offload::{VlanOffload, set_vlan_offload, vlan_offloads_on};
+pub use self::xdp::{XdpAttachMode, XdpProgram, detach_foreign};

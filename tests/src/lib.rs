@@ -1,0 +1,10 @@
+//! tests
+
+pub mod capture_file;
+pub mod demo;
+pub mod frame;
+pub mod generate;
+pub mod lab;
+pub mod leak;
+pub mod oracle;
+pub mod product;

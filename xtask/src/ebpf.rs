@@ -1,0 +1,177 @@
+//! Builds the kernel object and its record, the same to the byte wherever it is built.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use object::{Object as _, ObjectSection as _};
+
+use crate::{
+    cargo::{root, run},
+    record::{self, Record},
+    toolchain::{self, Toolchain},
+};
+
+const TARGET: &str = "bpfel-unknown-none";
+const BINARY: &str = "mpls-xdp-kernel";
+
+/// Compiler flags of the object; `--cfg bpf_target_arch` is fixed so that the host is not asked.
+const FLAGS: [&str; 6] = [
+    "-Clinker=bpf-linker",
+    "-Clinker-plugin-lto",
+    "-Cdebuginfo=2",
+    "-Clink-arg=--btf",
+    "--cfg",
+    "bpf_target_arch=\"x86_64\"",
+];
+
+/// Words of the policy image that the object declares: `abi::TEMPLATE_WORDS`.
+const TEMPLATE_WORDS: u32 = 0x2b5d;
+
+/// Builds the object and writes it and its record into the tree.
+pub fn update(library_source: Option<&Path>) -> Result<()> {
+    write(library_source, "kernel", record::FOLDER)
+}
+
+/// Builds an object that logs every refusal, for `cargo build --features log`.
+pub fn log_object(library_source: Option<&Path>) -> Result<()> {
+    write(library_source, "log", record::LOG_FOLDER)?;
+    println!("`cargo run --features log -- replay …` logs every refusal now");
+    Ok(())
+}
+
+fn write(library_source: Option<&Path>, feature: &str, folder: &str) -> Result<()> {
+    let (object, record) = build(library_source, feature)?;
+    let folder = root().join(folder);
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join(record::OBJECT), &object)?;
+    fs::write(folder.join(record::RECORD), render(&record)?)?;
+    println!("{}: {} bytes, SHA-256 {}", record::OBJECT, object.len(), record.object);
+    Ok(())
+}
+
+/// Builds the object and compares it with the committed one.
+pub fn check(library_source: Option<&Path>) -> Result<()> {
+    let (object, record) = build(library_source, "kernel")?;
+    let folder = root().join(record::FOLDER);
+    let committed = fs::read(folder.join(record::OBJECT)).context("no committed object")?;
+    let text = fs::read_to_string(folder.join(record::RECORD)).context("no committed record")?;
+    let committed_record: Record = toml::from_str(&text).context("the record is not readable")?;
+    ensure!(
+        committed == object,
+        "the committed object is not what the source builds: committed SHA-256 {}, built {}; \
+         run `cargo xtask ebpf` and commit both files of {}",
+        record::digest(&committed),
+        record.object,
+        record::FOLDER
+    );
+    ensure!(
+        committed_record == record,
+        "the committed record is not that of this build: run `cargo xtask ebpf`"
+    );
+    println!("{} belongs to the source: SHA-256 {}", record::OBJECT, record.object);
+    Ok(())
+}
+
+fn build_folder() -> PathBuf {
+    root().join("target/ebpf")
+}
+
+fn build(library_source: Option<&Path>, feature: &str) -> Result<(Vec<u8>, Record)> {
+    let folder = build_folder();
+    let toolchain = Toolchain::install(&folder, library_source)?;
+    let path = compile(&toolchain, &folder.join(feature), feature)?;
+    let object = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let record = Record {
+        source: record::source_digest(&root())?,
+        object: record::digest(&object),
+        compiler: toolchain::COMPILER.to_owned(),
+        linker: toolchain::LINKER.to_owned(),
+        flags: FLAGS.map(str::to_owned).to_vec(),
+        image_words_at: image_words_at(&object)?,
+    };
+    Ok((object, record))
+}
+
+fn compile(toolchain: &Toolchain, target_dir: &Path, feature: &str) -> Result<PathBuf> {
+    let root = root();
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    let mut flags: Vec<String> = FLAGS.map(str::to_owned).to_vec();
+    let mut hide = |folder: &Path, name: &str| {
+        flags.push(format!("--remap-path-prefix={}={name}", folder.display()));
+    };
+    // Type information carries paths.
+    if let Some(home) = home {
+        for registry in registries(&home) {
+            hide(&registry, "/registry");
+        }
+    }
+    hide(&root, "/mpls-xdp");
+    hide(&toolchain.library.join("library"), "/rust/library");
+
+    let mut path = vec![toolchain.linker.clone()];
+    path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    let mut command = Command::new("cargo");
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(toolchain::is_cargo_variable) {
+            command.env_remove(name);
+        }
+    }
+    run(command
+        .current_dir(root.join(record::SOURCE))
+        .env("PATH", env::join_paths(path)?)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .env("CARGO_TARGET_DIR", target_dir)
+        // Where `-Z build-std` looks for the library source instead of the sysroot.
+        .env("__CARGO_TESTS_ONLY_SRC_ROOT", toolchain.library.join("library"))
+        .args([&format!("+{}", toolchain.channel), "build", "--quiet", "--release", "--locked"])
+        .args([
+            "-Z",
+            "build-std=core",
+            "--target",
+            TARGET,
+            "--bin",
+            BINARY,
+            "--features",
+            feature,
+        ]))?;
+    Ok(target_dir.join(TARGET).join("release").join(BINARY))
+}
+
+/// The folders that cargo unpacks registry packages into.
+fn registries(home: &Path) -> Vec<PathBuf> {
+    fs::read_dir(home.join("registry/src"))
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect()
+}
+
+fn render(record: &Record) -> Result<String> {
+    Ok(format!(
+        "# What the kernel object was built from; written by `cargo xtask ebpf`.\n{}",
+        toml::to_string(record)?
+    ))
+}
+
+/// Where the number of words of the policy image stands in the object's type information: the
+/// length of the one array type with [`TEMPLATE_WORDS`] elements.
+fn image_words_at(object: &[u8]) -> Result<u64> {
+    let file = object::File::parse(object).context("the built object is no ELF file")?;
+    let types = file.section_by_name(".BTF").context("the object has no type information")?;
+    let (start, _) = types.file_range().context("the type information is not in the file")?;
+    let needle = TEMPLATE_WORDS.to_le_bytes();
+    let places: Vec<u64> = (start..)
+        .zip(types.data()?.windows(needle.len()))
+        .filter_map(|(place, bytes)| (bytes == needle).then_some(place))
+        .collect();
+    match places[..] {
+        [place] => Ok(place),
+        _ => bail!("expected one array of {TEMPLATE_WORDS} words in the object, found {places:?}"),
+    }
+}
