@@ -16,6 +16,7 @@ use crate::{
 };
 
 const TARGET: &str = "bpfel-unknown-none";
+const PACKAGE: &str = "mpls-xdp-ebpf";
 const BINARY: &str = "mpls-xdp-kernel";
 
 /// Compiler flags of the object; `--cfg bpf_target_arch` is fixed so that the host is not asked.
@@ -27,6 +28,10 @@ const FLAGS: [&str; 6] = [
     "--cfg",
     "bpf_target_arch=\"x86_64\"",
 ];
+
+/// The folder of the library source as the compiler sees it. Cargo mixes its name into those of
+/// symbols; behind a file descriptor that the compiler inherits it has one name for everybody.
+const LIBRARY: &str = "/proc/self/fd/9/library";
 
 /// Words of the policy image that the object declares: `abi::TEMPLATE_WORDS`.
 const TEMPLATE_WORDS: u32 = 0x2b5d;
@@ -111,30 +116,34 @@ fn compile(toolchain: &Toolchain, target_dir: &Path, feature: &str) -> Result<Pa
             hide(&registry, "/registry");
         }
     }
-    hide(&root, "/mpls-xdp");
     hide(&toolchain.library.join("library"), "/rust/library");
+    hide(Path::new(LIBRARY), "/rust/library");
+    hide(&root, "/mpls-xdp");
 
     let mut path = vec![toolchain.linker.clone()];
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
-    let mut command = Command::new("cargo");
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec cargo \"$@\" 9<\"$0\""]).arg(&toolchain.library);
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(toolchain::is_cargo_variable) {
             command.env_remove(name);
         }
     }
     run(command
-        .current_dir(root.join(record::SOURCE))
+        .current_dir(&root)
         .env("PATH", env::join_paths(path)?)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env("CARGO_TARGET_DIR", target_dir)
-        // Where `-Z build-std` looks for the library source instead of the sysroot.
-        .env("__CARGO_TESTS_ONLY_SRC_ROOT", toolchain.library.join("library"))
+        // Where `-Z build-std` looks for the library source.
+        .env("__CARGO_TESTS_ONLY_SRC_ROOT", LIBRARY)
         .args([&format!("+{}", toolchain.channel), "build", "--quiet", "--release", "--locked"])
         .args([
             "-Z",
             "build-std=core",
             "--target",
             TARGET,
+            "--package",
+            PACKAGE,
             "--bin",
             BINARY,
             "--features",

@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::cargo::{output, run};
 
@@ -63,36 +63,38 @@ fn is_pinned(channel: &str) -> bool {
 }
 
 /// The library source, from the first that has it: the toolchain, rustup, the given archive.
+///
+/// It is copied below the workspace: cargo mixes where a package lies into its symbols' names, and
+/// only what lies below the workspace has the same place for everybody.
 fn library(
     channel: &str,
     sysroot: &Path,
     folder: &Path,
     archive: Option<&Path>,
 ) -> Result<PathBuf> {
+    let copy = folder.join("library-source");
+    if has_library(&copy) {
+        return Ok(copy);
+    }
+    fs::create_dir_all(&copy).with_context(|| format!("cannot make {}", copy.display()))?;
     let installed = sysroot.join("lib/rustlib/src/rust");
+    if !has_library(&installed) {
+        // Where it fails, the archive is left.
+        let _status = Command::new("rustup")
+            .args(["component", "add", "rust-src", "--toolchain", channel])
+            .status();
+    }
     if has_library(&installed) {
-        return Ok(installed);
+        run(Command::new("cp").arg("-RL").arg(installed.join("library")).arg(&copy))?;
+    } else if let Some(archive) = archive {
+        run(Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(&copy))?;
     }
-    let add = Command::new("rustup")
-        .args(["component", "add", "rust-src", "--toolchain", channel])
-        .status();
-    if add.is_ok_and(|status| status.success()) && has_library(&installed) {
-        return Ok(installed);
-    }
-    let unpacked = folder.join("library-source");
-    if has_library(&unpacked) {
-        return Ok(unpacked);
-    }
-    let Some(archive) = archive else {
-        bail!(
-            "the library source of {COMPILER} cannot be installed by rustup; name an archive of \
-             `library/` of the same minor version with --library-source FILE"
-        );
-    };
-    fs::create_dir_all(&unpacked).with_context(|| format!("cannot make {}", unpacked.display()))?;
-    run(Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(&unpacked))?;
-    ensure!(has_library(&unpacked), "{} holds no library/core", archive.display());
-    Ok(unpacked)
+    ensure!(
+        has_library(&copy),
+        "the library source of {COMPILER} cannot be installed by rustup; name an archive of \
+         `library/` of the same minor version with --library-source FILE"
+    );
+    Ok(copy)
 }
 
 fn has_library(folder: &Path) -> bool {
