@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use mpls_xdp_ebpf::{
-    abi::{Counter, NONE, Trace},
+    abi::{Counter, NONE},
     reason::{InterfaceReason, Reason},
 };
 use serde::Serialize;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     compile,
     filter::FilterError,
-    kernel::{FilterProgram, Generation, KernelError, Settings},
+    kernel::{FilterProgram, Generation, KernelError, Settings, UNTOUCHED},
     manifest::Manifest,
     policy::Policy,
 };
@@ -126,9 +126,6 @@ impl Replay {
         Some(entry.name.clone())
     }
 }
-
-const UNTOUCHED: Trace =
-    Trace { dropped: 0, reason: NONE, ingress: NONE, position: NONE, label: NONE, counter: NONE };
 
 fn number_or_none(number: u32) -> Option<u32> {
     (number != NONE).then_some(number)

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use mpls_xdp_ebpf::abi::TEMPLATE_WORDS;
 use object::{Object as _, ObjectSection as _};
 
 use crate::{
@@ -32,9 +33,6 @@ const FLAGS: [&str; 6] = [
 /// The folder of the library source as the compiler sees it. Cargo mixes its name into those of
 /// symbols; behind a file descriptor that the compiler inherits it has one name for everybody.
 const LIBRARY: &str = "/proc/self/fd/9/library";
-
-/// Words of the policy image that the object declares: `abi::TEMPLATE_WORDS`.
-const TEMPLATE_WORDS: u32 = 0x2b5d;
 
 /// Builds the object and writes it and its record into the tree.
 pub fn update(library_source: Option<&Path>) -> Result<()> {
@@ -174,7 +172,7 @@ fn image_words_at(object: &[u8]) -> Result<u64> {
     let file = object::File::parse(object).context("the built object is no ELF file")?;
     let types = file.section_by_name(".BTF").context("the object has no type information")?;
     let (start, _) = types.file_range().context("the type information is not in the file")?;
-    let needle = TEMPLATE_WORDS.to_le_bytes();
+    let needle = u32::try_from(TEMPLATE_WORDS)?.to_le_bytes();
     let places: Vec<u64> = (start..)
         .zip(types.data()?.windows(needle.len()))
         .filter_map(|(place, bytes)| (bytes == needle).then_some(place))

@@ -64,8 +64,8 @@ fn is_pinned(channel: &str) -> bool {
 
 /// The library source, from the first that has it: the toolchain, rustup, the given archive.
 ///
-/// It is copied below the workspace: cargo mixes where a package lies into its symbols' names, and
-/// only what lies below the workspace has the same place for everybody.
+/// It is always a copy: built from the compiler's own folder the object differs from one that is
+/// built from an archive of the same source.
 fn library(
     channel: &str,
     sysroot: &Path,

@@ -78,16 +78,12 @@ pub struct Plan {
     pub other_mode: Vec<String>,
     /// Interfaces that lose theirs.
     pub leave: Vec<String>,
-    /// Interfaces that the policy names and the router does not have.
-    pub absent: Vec<String>,
     /// Interfaces whose other program is taken off.
     pub replace: Vec<String>,
     /// Offloads that are turned off.
     pub offloads: Vec<(String, VlanOffload)>,
     /// Interfaces on which the kernel accepts MPLS and that no ingress covers.
     pub uncovered: Vec<Uncovered>,
-    /// Size of the compiled policy, in bytes.
-    pub image_bytes: usize,
     manifest: Manifest,
     image: Vec<u32>,
     links: Links,
@@ -100,6 +96,21 @@ pub struct Plan {
     /// Whether all counters start anew: a pin of theirs is gone, or nobody knows their names.
     count_anew: bool,
 }
+
+impl Plan {
+    /// The interfaces whose drivers see the frames of those called `names`.
+    fn receivers(&self, names: &[String]) -> HashSet<String> {
+        names
+            .iter()
+            .filter_map(|name| self.links.by_name(name))
+            .flat_map(|link| offload::receivers(&self.links, link))
+            .map(|link| link.name.clone())
+            .collect()
+    }
+}
+
+/// Words by which a manifest grows at most when its generation number gets all its 20 digits.
+const AMENDED_WORDS: usize = 8;
 
 /// Works out what applying a policy changes. `name` and `digest` identify its file.
 ///
@@ -159,11 +170,9 @@ pub fn plan(
         keep: Vec::new(),
         other_mode: Vec::new(),
         leave,
-        absent: Vec::new(),
         replace: Vec::new(),
         offloads: Vec::new(),
         uncovered: uncovered(&links, &manifest)?,
-        image_bytes: image.len() * size_of::<u32>(),
         reload: count_anew
             || old.object != manifest.object
             || session.pins.numbered("policy-")?.len() > 1,
@@ -178,7 +187,6 @@ pub fn plan(
     for entry in &plan.manifest.interfaces {
         let name = entry.name.clone();
         let Some(link) = plan.links.by_name(&name) else {
-            plan.absent.push(name);
             continue;
         };
         plan.offloads.extend(offload::on_now(&plan.links, link)?);
@@ -229,17 +237,11 @@ pub fn apply(session: &Session, plan: &Plan, options: ApplyOptions) -> Result<()
         if plan.before.is_none() {
             session.pins.clear()?;
         }
-        let touched: HashSet<&String> =
-            plan.offloads.iter().map(|(interface, _)| interface).collect();
-        let kept: HashSet<&str> = plan
-            .keep
-            .iter()
-            .filter_map(|name| plan.links.by_name(name))
-            .flat_map(|link| offload::receivers(&plan.links, link))
-            .map(|link| link.name.as_str())
-            .collect();
-        let not_filtered = touched.into_iter().filter(|name| !kept.contains(name.as_str()));
-        offload::restore(&session.state, &plan.links, not_filtered.cloned())?;
+        let kept = plan.receivers(&plan.keep);
+        let mut not_filtered: HashSet<String> =
+            plan.offloads.iter().map(|(interface, _)| interface.clone()).collect();
+        not_filtered.retain(|name| !kept.contains(name));
+        offload::restore(&session.state, &plan.links, not_filtered)?;
         return result;
     }
     tidy_up(session, plan)
@@ -255,7 +257,8 @@ fn switch(
     offload::turn_off(&session.state, &plan.offloads)?;
 
     let old_capacity = plan.before.as_ref().map(|active| active.generation.capacity());
-    let needed = u32::try_from(plan.image.len()).unwrap_or(u32::MAX);
+    // `detach` writes the manifest anew in the same map, with a longer generation number.
+    let needed = u32::try_from(plan.image.len() + AMENDED_WORDS).unwrap_or(u32::MAX);
     let capacity = match old_capacity {
         Some(capacity) if needed <= capacity && capacity / 4 <= needed => capacity,
         // Room for the policy to grow by a quarter before its programs must be loaded anew.
@@ -326,21 +329,15 @@ fn tidy_up(session: &Session, plan: &Plan) -> Result<(), FilterError> {
         pins.remove(&program.path)?;
     }
     let active = Active::policy(pins)?;
-    let used = format!("image-{}-{}", plan.generation, active.generation.capacity());
+    let image = pins.image(plan.generation, active.generation.capacity());
     for prefix in ["image-", "policy-"] {
         for (path, _) in pins.numbered(prefix)? {
-            if path != active.policy_pin && path != pins.path(&used) {
+            if path != active.policy_pin && path != image {
                 pins.remove(&path)?;
             }
         }
     }
-    let left = plan
-        .leave
-        .iter()
-        .filter_map(|name| plan.links.by_name(name))
-        .flat_map(|link| offload::receivers(&plan.links, link))
-        .map(|link| link.name.clone());
-    offload::restore(&session.state, &plan.links, left)
+    offload::restore(&session.state, &plan.links, plan.receivers(&plan.leave))
 }
 
 /// Switches to an image made from the active one; `change` gets its names.
@@ -354,10 +351,8 @@ pub(super) fn amend(
     change(&mut manifest);
     let image = compile::amend(&active.generation.image()?, &manifest)?;
     let capacity = active.generation.capacity();
-    let words = u64::from(capacity);
     let generation = Generation::create(&image, capacity)?;
     generation.pin(&session.pins, manifest.generation)?;
-    PolicyMap::open(&session.pins, words)?.activate(&generation)?;
-    let old = format!("image-{}-{capacity}", active.manifest.generation);
-    Ok(session.pins.remove(&session.pins.path(&old))?)
+    PolicyMap::open(&session.pins, capacity)?.activate(&generation)?;
+    Ok(session.pins.remove(&session.pins.image(active.manifest.generation, capacity))?)
 }

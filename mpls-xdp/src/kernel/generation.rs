@@ -126,7 +126,7 @@ impl Generation {
     ///
     /// When the pin cannot be made.
     pub fn pin(&self, pins: &Pins, generation: u64) -> Result<(), KernelError> {
-        let path = pins.path(&format!("image-{generation}-{}", self.words));
+        let path = pins.image(generation, self.words);
         pins.remove(&path)?;
         Ok(self.map.pin(path)?)
     }
@@ -149,8 +149,8 @@ impl PolicyMap<MapData> {
     /// # Errors
     ///
     /// When it cannot be opened.
-    pub fn open(pins: &Pins, words: u64) -> Result<Self, KernelError> {
-        let map = Map::ArrayOfMaps(MapData::from_pin(pins.path(&format!("policy-{words}")))?);
+    pub fn open(pins: &Pins, words: u32) -> Result<Self, KernelError> {
+        let map = Map::ArrayOfMaps(MapData::from_pin(pins.policy(words))?);
         Ok(Self { map: ArrayOfMaps::try_from(map)? })
     }
 

@@ -65,7 +65,7 @@ impl PinnedProgram {
         let link = xdp.take_link(id)?;
         // A link over netlink cannot be pinned: dropped, it comes off again.
         let link = FdLink::try_from(link).map_err(link_error)?;
-        let pin = pins.path(&format!("link-{slot}-{ifindex}"));
+        let pin = pins.link(slot, ifindex);
         // A pin of the same name belongs to an interface that was deleted.
         pins.remove(&pin)?;
         link.pin(&pin)?;

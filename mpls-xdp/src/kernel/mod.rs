@@ -12,6 +12,7 @@ use std::{fs, io, path::PathBuf};
 use aya::{EbpfError, maps::MapError, pin::PinError, programs::ProgramError};
 use thiserror::Error;
 
+pub(crate) use self::program::UNTOUCHED;
 pub use self::{
     counters::Counters,
     generation::{Generation, PolicyMap},

@@ -59,6 +59,21 @@ impl Pins {
         self.folder.join(name)
     }
 
+    /// The pin of the map that holds the active generation, for images of `words`.
+    pub fn policy(&self, words: u32) -> PathBuf {
+        self.path(&format!("policy-{words}"))
+    }
+
+    /// The pin of a generation's image of `words`.
+    pub fn image(&self, generation: u64, words: u32) -> PathBuf {
+        self.path(&format!("image-{generation}-{words}"))
+    }
+
+    /// The pin of the link of the program with this interface slot.
+    pub fn link(&self, slot: u32, ifindex: u32) -> PathBuf {
+        self.path(&format!("link-{slot}-{ifindex}"))
+    }
+
     /// The numbers in the names of all pins that start with `prefix`, sorted.
     ///
     /// # Errors

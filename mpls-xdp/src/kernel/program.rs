@@ -16,6 +16,10 @@ const OBJECT_DIGEST: &str = env!("KERNEL_OBJECT_DIGEST");
 /// Name of the program in the object and in the kernel.
 const PROGRAM: &str = "mpls_xdp";
 
+/// The trace of a frame that passes without a verdict.
+pub(crate) const UNTOUCHED: Trace =
+    Trace { dropped: 0, reason: NONE, ingress: NONE, position: NONE, label: NONE, counter: NONE };
+
 /// What a copy of the program is made for.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -55,7 +59,7 @@ impl FilterProgram {
             .override_global("TRACING", &tracing, true);
         if let Some(pins) = pins {
             loader
-                .map_pin_path("POLICY", pins.path(&format!("policy-{}", settings.image_words)))
+                .map_pin_path("POLICY", pins.policy(settings.image_words))
                 .map_pin_path("COUNTERS", pins.path("counters"))
                 .map_pin_path("TRACE", pins.path("trace"));
         }
@@ -112,15 +116,7 @@ impl FilterProgram {
         let name = "TRACE";
         let mut map = Array::<_, Trace>::try_from(self.map(name)?)?;
         // A program that decides without a verdict leaves no trace.
-        let untouched = Trace {
-            dropped: 0,
-            reason: NONE,
-            ingress: NONE,
-            position: NONE,
-            label: NONE,
-            counter: NONE,
-        };
-        map.set(0, untouched, 0)?;
+        map.set(0, UNTOUCHED, 0)?;
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
         let context = xdp_md(linear);
