@@ -1,5 +1,6 @@
 //! tests
 
+pub mod attacks;
 pub mod capture_file;
 pub mod demo;
 pub mod frame;

@@ -172,6 +172,8 @@ fn whole_frame(mut buffer: Vec<u8>, received: Received) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(format!("a frame of {} bytes", received.length)));
     }
     buffer.truncate(received.length);
+    // Thousands of short frames would otherwise hold the room of as many long ones.
+    buffer.shrink_to_fit();
     if let Some(tag) = received.tag {
         buffer.splice(TAG_POSITION..TAG_POSITION, tag);
     }
