@@ -1,10 +1,15 @@
 //! What the kernel holds now.
 
-use std::path::PathBuf;
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::FilterError;
 use crate::{
-    kernel::{Generation, KernelError, PinnedProgram, Pins, PolicyMap},
+    kernel::{FilterProgram, Generation, KernelError, PinnedProgram, Pins, PolicyMap},
     manifest::Manifest,
     router::Links,
 };
@@ -53,6 +58,32 @@ impl Active {
             None if PinnedProgram::all(pins)?.is_empty() => Err(FilterError::NoPolicy),
             None => Err(FilterError::PolicyLost),
         }
+    }
+}
+
+/// How long the kernel may take to take a program off whose pin is gone.
+const PATIENCE: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// The links, with the programs on them and those that are stale, as soon as no copy of the program
+/// that nobody holds any more is on an interface called one of `names`: the kernel takes these off
+/// in the background, after the command that removed their pins has ended or died.
+pub(super) fn settled(
+    pins: &Pins,
+    names: &HashSet<&str>,
+) -> Result<(Links, Vec<PinnedProgram>, Vec<PinnedProgram>), FilterError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let links = Links::read()?;
+        let (live, stale) = live_programs(pins, &links)?;
+        let leaving = names.iter().filter_map(|name| links.by_name(name)).any(|link| {
+            let held = live.iter().any(|program| program.ifindex == link.index);
+            !held && link.xdp.as_ref().is_some_and(|xdp| FilterProgram::is_copy(xdp.program_id))
+        });
+        if !leaving || Instant::now() > deadline {
+            return Ok((links, live, stale));
+        }
+        thread::sleep(INTERVAL);
     }
 }
 

@@ -11,11 +11,10 @@ use std::{
 };
 
 use aya::programs::XdpMode;
-use mpls_xdp_ebpf::abi;
 
 use super::{
     FilterError, Session,
-    active::{Active, live_programs},
+    active::{Active, settled},
     offload,
 };
 use crate::{
@@ -124,10 +123,9 @@ pub fn plan(
     options: ApplyOptions,
 ) -> Result<Plan, FilterError> {
     let before = Active::find(&session.pins)?;
-    let links = Links::read()?;
-    let (programs, stale) = live_programs(&session.pins, &links)?;
     let named: HashSet<&str> =
         policy.ingresses.iter().map(|ingress| ingress.interface.as_str()).collect();
+    let (links, programs, stale) = settled(&session.pins, &named)?;
 
     let mut attached = HashMap::new();
     let mut taken = HashSet::new();
@@ -269,11 +267,10 @@ fn switch(
     if plan.count_anew {
         Counters::forget(pins)?;
     }
-    // One program that stays unattached makes the maps that are not there.
-    let mut maker = FilterProgram::load(
-        Settings { slot: abi::NONE, image_words: capacity, tracing: false },
-        Some(pins),
-    )?;
+    // One program that stays unattached makes the maps that are not there. Its slot is one that
+    // exists: early Linux 6.1 refuses a program that was cut down to "no such interface".
+    let settings = |slot| Settings { slot, image_words: capacity, tracing: false };
+    let mut maker = FilterProgram::load(settings(0), Some(pins))?;
     maker.grow_counters(Some(pins), plan.manifest.counter_end())?;
     let mut policy = maker.policy()?;
     if moves {
@@ -286,7 +283,6 @@ fn switch(
         policy.activate(&same)?;
     }
 
-    let settings = |slot| Settings { slot, image_words: capacity, tracing: false };
     if moves || plan.reload {
         // Those that leave do so after the switch, and must follow the same map until then.
         for program in &plan.programs {

@@ -1,6 +1,6 @@
 //! Pinned links: programs on interfaces.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use aya::programs::{
     ProgramError, XdpMode,
@@ -98,10 +98,15 @@ fn link_error(error: LinkError) -> KernelError {
 }
 
 fn attach_error(error: ProgramError, interface: &str) -> KernelError {
-    let ProgramError::SyscallError(error) = error else {
-        return KernelError::from(error);
-    };
     let interface = interface.to_owned();
+    let error = match error {
+        ProgramError::SyscallError(error) => error,
+        // Asked a second time over netlink, the driver says why.
+        ProgramError::XdpError(error) => {
+            return KernelError::Attach { interface, source: io::Error::other(error) };
+        }
+        error => return KernelError::from(error),
+    };
     match error.io_error.raw_os_error() {
         Some(libc::EPERM) => KernelError::NotPermitted,
         Some(libc::EOPNOTSUPP) => KernelError::NoNativeXdp(interface),

@@ -49,13 +49,17 @@ pub enum KernelError {
         /// The pin.
         path: PathBuf,
     },
-    /// The driver has no native XDP.
+    /// The driver has no native XDP, or none for this MTU: some say the same of both.
     #[error(
-        "{0}: the driver has no native XDP; `--mode generic` filters in the network stack, slower"
+        "{0}: the driver has no native XDP, or not with this MTU; `--mode generic` filters in the \
+         network stack, slower"
     )]
     NoNativeXdp(String),
     /// The kernel has no program with `xdp.frags` for this driver and MTU, or another limit.
-    #[error("{interface}: the driver refused the program: {source}")]
+    #[error(
+        "{interface}: the driver refused the program: {source}; a smaller MTU may help, or \
+         `--mode generic`, which filters in the network stack, slower"
+    )]
     Attach {
         /// The interface.
         interface: String,

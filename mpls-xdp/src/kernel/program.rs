@@ -3,7 +3,7 @@
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, Map, MapData},
-    programs::{TestRun as _, TestRunOptions, Xdp},
+    programs::{TestRun as _, TestRunOptions, Xdp, loaded_programs},
 };
 use mpls_xdp_ebpf::abi::{NONE, TEMPLATE_WORDS, Trace};
 
@@ -42,6 +42,13 @@ impl FilterProgram {
     /// SHA-256 of the object that programs are loaded from, in hexadecimal.
     pub fn object_digest() -> &'static str {
         OBJECT_DIGEST
+    }
+
+    /// Whether a loaded program is a copy of this one by its name; no, where privileges to ask are
+    /// missing (`CAP_SYS_ADMIN`).
+    pub fn is_copy(id: u32) -> bool {
+        let mut loaded = loaded_programs().filter_map(Result::ok);
+        loaded.any(|program| program.id() == id && program.name_as_str() == Some(PROGRAM))
     }
 
     /// Loads a copy. With `pins` it shares their maps, which are made if they are not there.
