@@ -17,13 +17,14 @@
 //! # }
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -73,20 +74,38 @@ impl Objects {
     ///
     /// When the directory cannot be read, or something in it is not pinned there.
     pub fn pinned_under(directory: &Path) -> Result<Self> {
-        let mut pinned = Pinned::default();
-        pinned.collect(directory)?;
-
+        let mut pinned = Self::of(pins_under(directory)?.into_values());
         let mut objects = Self::all()?;
-        objects.links.retain(|link, _| pinned.links.contains(link));
-        pinned.programs.extend(objects.links.values());
-        objects.programs.retain(|program, _| pinned.programs.contains(program));
+        objects.links.retain(|link, _| pinned.links.contains_key(link));
+        objects.programs.retain(|program, _| pinned.programs.contains_key(program));
         for program in present(loaded_programs())? {
             if objects.programs.contains_key(&program.id()) {
-                pinned.maps.extend(program.map_ids()?.unwrap_or_default());
+                let maps = program.map_ids()?.unwrap_or_default();
+                pinned.maps.extend(maps.into_iter().map(|map| (map, String::new())));
             }
         }
-        objects.maps.retain(|map, _| pinned.maps.contains(map));
+        objects.maps.retain(|map, _| pinned.maps.contains_key(map));
         Ok(objects)
+    }
+
+    /// These objects, and the programs that those links run, without their names.
+    pub fn of(objects: impl IntoIterator<Item = Object>) -> Self {
+        let mut all = Self::default();
+        for object in objects {
+            match object {
+                Object::Program(program) => {
+                    all.programs.entry(program).or_default();
+                }
+                Object::Map(map) => {
+                    all.maps.entry(map).or_default();
+                }
+                Object::Link(link, program) => {
+                    all.links.insert(link, program);
+                    all.programs.entry(program).or_default();
+                }
+            }
+        }
+        all
     }
 
     /// Those programs and maps that have one of these names, and the links that run those programs.
@@ -189,45 +208,56 @@ pub fn mounts_under(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(points.filter(|point| point.starts_with(directory)).collect())
 }
 
-/// What is pinned, by kind.
-#[derive(Default)]
-struct Pinned {
-    programs: BTreeSet<u32>,
-    maps: BTreeSet<u32>,
-    links: BTreeSet<u32>,
+/// An object of the kernel, by its number.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Object {
+    /// A program.
+    Program(u32),
+    /// A map.
+    Map(u32),
+    /// A link, and the program that it runs.
+    Link(u32, u32),
 }
 
-impl Pinned {
-    fn collect(&mut self, directory: &Path) -> Result<()> {
-        for path in entries_of_bpffs(directory)? {
-            if path.is_dir() {
-                self.collect(&path)?;
-            } else {
-                self.add(&path).with_context(|| format!("looking at {}", path.display()))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, path: &Path) -> Result<()> {
-        let object = open_pin(path)?;
-        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", object.as_raw_fd()))?;
+impl Object {
+    /// What a descriptor of a process stands for, if it is an object.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such descriptor.
+    pub fn behind(process: u32, descriptor: RawFd) -> io::Result<Option<Self>> {
+        let info = fs::read_to_string(format!("/proc/{process}/fdinfo/{descriptor}"))?;
         let number = |field: &str| {
             let value = info.lines().find_map(|line| line.strip_prefix(field));
             value.and_then(|value| value.trim().parse().ok())
         };
         // What is said of a link names its program too, so links come first.
-        if let Some(link) = number("link_id:") {
-            self.links.insert(link);
-        } else if let Some(map) = number("map_id:") {
-            self.maps.insert(map);
-        } else if let Some(program) = number("prog_id:") {
-            self.programs.insert(program);
-        } else {
-            anyhow::bail!("neither a link nor a map nor a program is pinned here:\n{info}");
-        }
-        Ok(())
+        let program = number("prog_id:");
+        let link = number("link_id:").zip(program).map(|(link, program)| Self::Link(link, program));
+        Ok(link.or_else(|| number("map_id:").map(Self::Map)).or(program.map(Self::Program)))
     }
+}
+
+/// Everything pinned in a directory of a bpffs or below.
+///
+/// # Errors
+///
+/// When the directory cannot be read, or something in it is not pinned there.
+pub fn pins_under(directory: &Path) -> Result<BTreeMap<PathBuf, Object>> {
+    let mut pins = BTreeMap::new();
+    for path in entries_of_bpffs(directory)? {
+        if path.is_dir() {
+            pins.extend(pins_under(&path)?);
+        } else {
+            let pin = open_pin(&path).and_then(|pin| {
+                let object = Object::behind(process::id(), pin.as_raw_fd())?;
+                object.context("neither a link nor a map nor a program is pinned here")
+            });
+            let object = pin.with_context(|| format!("looking at {}", path.display()))?;
+            pins.insert(path, object);
+        }
+    }
+    Ok(pins)
 }
 
 /// Opens whatever is pinned at a path. aya opens pins too, but must be told their kind.

@@ -32,10 +32,21 @@ pub fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn cargo() -> Command {
+/// Cargo, in this workspace.
+pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
+}
+
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Builds what these options of `cargo build` name.
+pub fn build(options: &[&str]) -> Result<()> {
+    run(cargo().args(["build", "--quiet", "--locked"]).args(options))
 }
 
 /// Builds the command line and shows it at work on a router of network namespaces.
@@ -52,9 +63,22 @@ pub fn demo() -> Result<()> {
     ]))
 }
 
-/// Runs all tests of the workspace.
+/// Runs all tests of the workspace, and then the one that finds what they left on this machine.
 pub fn test(arguments: &[String]) -> Result<()> {
     // The lab and command line tests run the built program.
     run(cargo().args(["build", "--quiet", "--locked", "--package", "mpls-xdp"]))?;
-    run(cargo().args(["test", "--locked", "--workspace"]).args(arguments))
+    let inventory = target().join("inventory.json");
+    hygiene("before_the_suite", &inventory)?;
+    run(cargo().args(["test", "--locked", "--workspace"]).args(arguments))?;
+    hygiene("nothing_of_ours_is_left_after_the_suite", &inventory)
+}
+
+/// Runs a step of the check that the suite leaves nothing behind.
+fn hygiene(step: &str, inventory: &Path) -> Result<()> {
+    let target = ["--package", "mpls-xdp-tests", "--test", "hygiene"];
+    run(cargo()
+        .args(["test", "--quiet", "--locked"])
+        .args(target)
+        .args(["--", "--ignored", "--exact", step])
+        .env("MPLS_XDP_INVENTORY", inventory))
 }

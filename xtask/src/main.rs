@@ -4,10 +4,13 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod cargo;
 mod ebpf;
+mod fuzz;
 mod record;
 mod toolchain;
+mod vm;
 
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", about = "The project's own commands")]
@@ -38,6 +41,26 @@ enum Task {
         #[arg(trailing_var_arg = true)]
         arguments: Vec<String>,
     },
+    /// Fuzz the parsing and the decision, guided by coverage
+    Fuzz(fuzz::Fuzz),
+    /// Measure the filter beside bare programs and other filters (root); `--help` has its options
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Passed on to the benchmark
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Write down how large programs and maps are (root)
+    Sizes {
+        /// Compare with what is written down
+        #[arg(long)]
+        check: bool,
+    },
+    /// Run the filter on Debian's stock kernels, in QEMU by software emulation
+    Vm {
+        #[command(subcommand)]
+        task: vm::Task,
+    },
 }
 
 fn main() -> ExitCode {
@@ -47,6 +70,10 @@ fn main() -> ExitCode {
         Task::Ebpf { library_source, .. } => ebpf::update(library_source.as_deref()),
         Task::Demo => cargo::demo(),
         Task::Test { arguments } => cargo::test(&arguments),
+        Task::Fuzz(arguments) => fuzz::fuzz(&arguments),
+        Task::Bench { arguments } => bench::bench(&arguments),
+        Task::Sizes { check } => bench::sizes(check),
+        Task::Vm { task } => vm::run(task),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -46,7 +46,8 @@ impl Toolchain {
     }
 }
 
-fn compiler() -> Result<&'static str> {
+/// The channel name of the pinned compiler, installed where it is missing.
+pub fn compiler() -> Result<&'static str> {
     if let Some(channel) = CHANNELS.into_iter().find(|channel| is_pinned(channel)) {
         return Ok(channel);
     }

@@ -56,6 +56,27 @@ impl Router {
         Ok(Self { namespace, store: Store::new()?, wires })
     }
 
+    /// A router of wires that are there already, all into this namespace.
+    ///
+    /// # Errors
+    ///
+    /// When not root, or when there is no room for what `mpls-xdp` keeps.
+    pub fn of(namespace: Namespace, wires: Vec<Wire>) -> Result<Self> {
+        Ok(Self { namespace, store: Store::new()?, wires })
+    }
+
+    /// The router's namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Where `mpls-xdp` keeps its things for this router.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The wire to the interface of this name.
     ///
     /// # Errors

@@ -185,6 +185,16 @@ impl fmt::Display for Policy {
 }
 
 impl Policy {
+    /// A policy of version 1.
+    #[must_use]
+    pub fn new(
+        defaults: Option<Defaults>,
+        contexts: Vec<Context>,
+        ingresses: Vec<Ingress>,
+    ) -> Self {
+        Self { version: 1, defaults, contexts, ingresses }
+    }
+
     /// The labels that the ingress accepts, by whichever rule.
     pub(super) fn acceptable(&self, ingress: &Ingress) -> Vec<LabelItem> {
         let contexts = self.contexts.iter().filter(|one| ingress.contexts.contains(&one.name));
@@ -240,7 +250,8 @@ pub fn policy() -> impl Strategy<Value = Policy> {
             context.name = name;
         }
         let names: Vec<_> = contexts.iter().map(|context| context.name).collect();
-        Policy { version: 1, defaults, contexts, ingresses: bind(ingresses, &names) }
+        let ingresses = bind(ingresses, &names);
+        Policy::new(defaults, contexts, ingresses)
     })
 }
 

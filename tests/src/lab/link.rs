@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::link::{
-    BondMode, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, VlanProtocol,
+    BondMode, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, LinkXdp,
+    VlanProtocol,
 };
 use rtnetlink::{Error, Handle, LinkBond, LinkDummy, LinkMessageBuilder, LinkUnspec, LinkVlan};
 
 use super::offload::Features;
-use super::{Namespace, Port, netlink};
+use super::{HandWritten, Namespace, Port, netlink};
 
 /// How long a link may take to carry frames; it takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,6 +44,37 @@ impl Link {
         Self::add(namespace, name, async |_| Ok(LinkDummy::new(name)))
     }
 
+    /// Moves an interface of the machine into a namespace, under this name and with this MTU, up,
+    /// and open for frames to any address. For a guest, whose interfaces are all its own.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such interface, or the kernel refuses.
+    pub fn adopt(existing: &str, namespace: &Namespace, name: &str, mtu: u32) -> Result<Self> {
+        netlink::request(&Namespace::own()?, async |handle| {
+            let message = LinkUnspec::new_with_index(index(&handle, existing).await?)
+                .name(name)
+                .setns_by_fd(namespace.as_fd().as_raw_fd())
+                .build();
+            let moved = handle.link().change(message).execute().await;
+            moved.with_context(|| format!("moving {existing} into {namespace}"))
+        })?;
+        let link = Self { namespace: namespace.clone(), name: name.to_owned() };
+        link.change(|message| message.mtu(mtu).promiscuous(true).up())?;
+        Ok(link)
+    }
+
+    /// Moves an adopted interface back to the machine, under this name.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn give_back(&self, name: &str) -> Result<()> {
+        let machine = Namespace::own()?;
+        self.change(|message| message.promiscuous(false).down())?;
+        self.change(|message| message.name(name).setns_by_fd(machine.as_fd().as_raw_fd()))
+    }
+
     /// Makes a VLAN device on this interface, up, with tags of this TPID (0x8100 or 0x88a8).
     ///
     /// # Errors
@@ -69,16 +101,25 @@ impl Link {
         let bond = Self::add(namespace, name, async |_| {
             Ok(LinkBond::new(name).mode(BondMode::ActiveBackup).miimon(10))
         })?;
-        let controller = bond.index()?;
         for member in members {
-            // A member must be down to join; joining sets it up.
-            member.set_down()?;
-            member
-                .change(move |message| message.controller(controller))
-                .with_context(|| format!("making {member} a member of {bond}"))?;
+            bond.enslave(member)?;
         }
         bond.wait_until_running()?;
         Ok(bond)
+    }
+
+    /// Makes an interface a member of this bond.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn enslave(&self, member: &Self) -> Result<()> {
+        let controller = self.index()?;
+        // A member must be down to join; joining sets it up.
+        member.set_down()?;
+        member
+            .change(move |message| message.controller(controller))
+            .with_context(|| format!("making {member} a member of {self}"))
     }
 
     /// The namespace that the interface is in.
@@ -114,6 +155,37 @@ impl Link {
             _ => None,
         });
         address.with_context(|| format!("{self} has no MAC address"))
+    }
+
+    /// The XDP program on the interface, by the kernel's number.
+    ///
+    /// # Errors
+    ///
+    /// When the interface is not there any more.
+    pub fn xdp_program(&self) -> Result<Option<u32>> {
+        let state = self.state()?;
+        let nested = state.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Xdp(nested) => Some(nested),
+            _ => None,
+        });
+        let id = |attribute: &LinkXdp| match attribute {
+            LinkXdp::ProgId(id) => Some(*id),
+            _ => None,
+        };
+        Ok(nested.and_then(|nested| nested.iter().find_map(id)))
+    }
+
+    /// Attaches a program natively over RTNETLINK, as `ip link` does: it stays until it is taken
+    /// off or the interface goes.
+    ///
+    /// # Errors
+    ///
+    /// When another program is there.
+    pub fn attach_over_netlink(&self, program: &HandWritten) -> Result<()> {
+        const NATIVE: u32 = 1 << 2;
+        let program = program.as_fd().as_raw_fd();
+        let attribute = LinkAttribute::Xdp(vec![LinkXdp::Fd(program), LinkXdp::Flags(NATIVE)]);
+        self.change(|message| message.append_extra_attribute(attribute))
     }
 
     /// Opens a port on the interface.
@@ -253,6 +325,7 @@ impl fmt::Display for Link {
 pub struct Veth {
     ends: [Link; 2],
     mtu: Option<u32>,
+    queues: u32,
 }
 
 impl Veth {
@@ -263,13 +336,21 @@ impl Veth {
             namespace: namespace.clone(),
             name: name.to_owned(),
         };
-        Self { ends: [end(left), end(right)], mtu: None }
+        Self { ends: [end(left), end(right)], mtu: None, queues: 1 }
     }
 
     /// With this MTU at both ends, instead of 1500.
     #[must_use]
     pub const fn mtu(mut self, mtu: u32) -> Self {
         self.mtu = Some(mtu);
+        self
+    }
+
+    /// With so many queues in each direction, so that as many CPUs can send at a time: the order is
+    /// kept for the frames of one CPU only.
+    #[must_use]
+    pub const fn queues(mut self, queues: u32) -> Self {
+        self.queues = queues;
         self
     }
 
@@ -283,13 +364,13 @@ impl Veth {
     /// When the kernel refuses, for example a name that is taken.
     pub fn create(self) -> Result<(Link, Link)> {
         let [left, right] = self.ends;
-        let peer = message(self.mtu, LinkUnspec::new_with_name(&right.name))
+        let peer = message(self.mtu, self.queues, LinkUnspec::new_with_name(&right.name))
             .setns_by_fd(right.namespace.as_fd().as_raw_fd())
             .build();
         let pair = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Veth)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
             .name(&left.name);
-        let pair = message(self.mtu, pair).build();
+        let pair = message(self.mtu, self.queues, pair).build();
         netlink::request(&left.namespace, async |handle| create(&handle, pair).await)
             .with_context(|| format!("making a veth pair of {left} and {right}"))?;
         for end in [&left, &right] {
@@ -321,12 +402,13 @@ pub fn kernel_has(kind: InfoKind) -> Result<bool> {
 /// What both ends of a veth pair have in common.
 fn message(
     mtu: Option<u32>,
+    queues: u32,
     message: LinkMessageBuilder<LinkUnspec>,
 ) -> LinkMessageBuilder<LinkUnspec> {
     let message = message
         .multicast(false)
-        .append_extra_attribute(LinkAttribute::NumTxQueues(1))
-        .append_extra_attribute(LinkAttribute::NumRxQueues(1));
+        .append_extra_attribute(LinkAttribute::NumTxQueues(queues))
+        .append_extra_attribute(LinkAttribute::NumRxQueues(queues));
     match mtu {
         Some(mtu) => message.mtu(mtu),
         None => message,

@@ -23,6 +23,10 @@
 //! # }
 //! ```
 
+mod btf;
+mod census;
+mod generator;
+mod hand_written;
 mod link;
 mod namespace;
 mod netlink;
@@ -36,6 +40,10 @@ mod tests;
 
 use anyhow::{Result, ensure};
 
+pub use btf::hide_btf;
+pub use census::Census;
+pub use generator::Generator;
+pub use hand_written::HandWritten;
 pub use link::{Link, Veth, kernel_has};
 pub use namespace::{Namespace, NamespaceId};
 pub use port::Port;

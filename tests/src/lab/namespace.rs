@@ -61,6 +61,18 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// The namespace that this thread is in, the machine's own as a rule.
+    ///
+    /// # Errors
+    ///
+    /// When not root.
+    pub fn own() -> Result<Self> {
+        require_root()?;
+        let net: OwnedFd = File::open(OWN).with_context(|| format!("opening {OWN}"))?.into();
+        let id = NamespaceId::of(net.as_fd())?;
+        Ok(Self { name: "the machine".into(), net: Arc::new(net), id })
+    }
+
     /// The name for messages.
     #[must_use]
     pub fn name(&self) -> &str {

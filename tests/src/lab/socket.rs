@@ -65,6 +65,32 @@ pub(super) fn option<const LENGTH: usize>(
     Ok(value)
 }
 
+/// Makes a packet socket take only one byte of frames that have a certain byte, and no others.
+pub(super) fn attach_filter(socket: BorrowedFd<'_>, offset: u32, value: u8) -> io::Result<()> {
+    let step =
+        |code, jump_else, operand| libc::sock_filter { code, jt: 0, jf: jump_else, k: operand };
+    let (load_byte, jump_if_equal, end) = (0x30, 0x15, 0x06);
+    let mut steps = [
+        step(load_byte, 0, offset),
+        step(jump_if_equal, 1, value.into()),
+        step(end, 0, 1),
+        step(end, 0, 0),
+    ];
+    let program = libc::sock_fprog { len: 4, filter: steps.as_mut_ptr() };
+    // SAFETY: the pointer and the length are those of `program`, which points at four steps; the
+    // kernel copies them.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            socklen(size_of_val(&program)),
+        )
+    };
+    succeeded(result)
+}
+
 /// Makes a packet socket receive every frame of one interface.
 pub(super) fn bind_to_interface(socket: BorrowedFd<'_>, index: u32) -> io::Result<()> {
     let address = libc::sockaddr_ll {

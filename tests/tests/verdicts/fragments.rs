@@ -4,8 +4,6 @@
 //! An older kernel has one boundary, behind the 3,520 bytes that a page leaves, and headers never
 //! reach it: all that it can show is that frames in fragments are judged at all.
 
-use std::fs;
-
 use aya::programs::{TestRun as _, TestRunOptions};
 use mpls_xdp::kernel::{FilterProgram, Settings};
 use mpls_xdp_ebpf::{abi::TEMPLATE_WORDS, frame::MAX_TAGS};
@@ -17,17 +15,16 @@ use crate::{
         refused, stack, unread, unseen, untouched,
     },
     judges::{Judges, Seen},
+    stand::kernel_splits,
 };
 
-/// The first kernel whose test runs split a frame anywhere.
-const SPLITS: (u32, u32) = (6, 18);
 /// The linear part of a test run's frame that asks for nothing else, on pages of 4 KiB.
 const PAGE_LEAVES: usize = 3_520;
 
 #[test]
 fn a_boundary_anywhere_in_the_headers_changes_nothing() {
     let mut judges = judges(&[CORE, ALL_SPECIAL]);
-    if kernel() < SPLITS {
+    if !kernel_splits() {
         // It must refuse to split, or it could do more than this test knows of.
         let error = judges.split_verdict(INTERFACE, &stack(&[100]), 16).unwrap_err();
         assert!(error.contains("does not run"), "{error}");
@@ -71,7 +68,7 @@ fn a_split_frame_really_has_its_rest_in_a_fragment() {
             ..TestRunOptions::new()
         };
         let outcome = program.xdp().unwrap().test_run(options);
-        if linear < frame.len() && kernel() < SPLITS {
+        if linear < frame.len() && !kernel_splits() {
             assert!(outcome.is_err(), "this kernel splits, so the boundaries can be tested here");
         } else {
             outcome.unwrap();
@@ -126,14 +123,4 @@ fn table() -> Vec<(Vec<u8>, Seen)> {
         (Frame::new(IPV4).vlan(0).build(), untouched()),
         (Frame::mpls([50, 200]).length(600).build(), refused("label_out_of_vrf", 1, 200)),
     ]
-}
-
-/// Major and minor number of the running kernel.
-fn kernel() -> (u32, u32) {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel's release");
-    let mut numbers = release.split(['.', '-']).map(|part| part.trim().parse().ok());
-    match (numbers.next().flatten(), numbers.next().flatten()) {
-        (Some(major), Some(minor)) => (major, minor),
-        _ => panic!("what kernel is {release:?}?"),
-    }
 }

@@ -4,10 +4,16 @@
 //! Every test runs the program in the kernel, so every test needs root; without it, each fails.
 
 mod captures;
+mod corpus;
+mod counterexamples;
 mod directories;
+mod every_frame;
+mod every_label;
+mod every_stack;
 mod expect;
 mod fragments;
 mod framing;
 mod generated;
 mod judges;
 mod stacks;
+mod stand;
