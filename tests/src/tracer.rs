@@ -98,6 +98,15 @@ impl Call {
         !INWARD.iter().any(|(number, _)| self.is(*number))
     }
 
+    /// Whether it is a `bpf` that makes a map, a program or a link. What a command only opens to
+    /// look at it can be anybody's, and stay.
+    fn makes_an_object(self) -> bool {
+        const MAP_CREATE: u64 = 0;
+        const PROG_LOAD: u64 = 5;
+        const LINK_CREATE: u64 = 28;
+        self.is(libc::SYS_bpf) && [MAP_CREATE, PROG_LOAD, LINK_CREATE].contains(&self.argument)
+    }
+
     fn is(self, number: libc::c_long) -> bool {
         u64::try_from(number) == Ok(self.number)
     }
@@ -123,8 +132,8 @@ pub struct Trace {
     pub status: ExitStatus,
     /// What it wrote to standard output and standard error.
     pub output: String,
-    /// The programs, maps and links that it made or opened.
-    pub held: BTreeSet<Object>,
+    /// The programs, maps and links that it made.
+    pub made: BTreeSet<Object>,
 }
 
 impl Trace {
@@ -156,7 +165,7 @@ struct Tracer {
     calls: Vec<Call>,
     /// The call that each thread is in: its place among the calls.
     inside: Vec<(Pid, usize)>,
-    held: BTreeSet<Object>,
+    made: BTreeSet<Object>,
 }
 
 impl Tracer {
@@ -178,7 +187,7 @@ impl Tracer {
             kill_at,
             calls: Vec::new(),
             inside: Vec::new(),
-            held: BTreeSet::new(),
+            made: BTreeSet::new(),
         })
     }
 
@@ -218,7 +227,7 @@ impl Tracer {
             pipe.read_to_end(&mut output)?;
         }
         let output = String::from_utf8_lossy(&output).into_owned();
-        Ok(Trace { calls: self.calls, status, output, held: self.held })
+        Ok(Trace { calls: self.calls, status, output, made: self.made })
     }
 
     /// Takes note of where a thread stopped, and says whether the process is to die there.
@@ -245,11 +254,10 @@ impl Tracer {
                 let (_, place) = self.inside.swap_remove(at);
                 // SAFETY: the kernel says that it has filled this part of the union.
                 let result = unsafe { info.u.exit.sval };
-                // A result that is no descriptor is that of a call that returns 0.
-                if self.calls[place].is(libc::SYS_bpf) && result > 0 {
+                if self.calls[place].makes_an_object() && result > 0 {
                     let process = u32::try_from(self.process.as_raw())?;
                     let object = Object::behind(process, i32::try_from(result)?);
-                    self.held.extend(object.unwrap_or_default());
+                    self.made.extend(object.unwrap_or_default());
                 }
                 (place, Moment::Exit)
             }

@@ -292,7 +292,7 @@ fn killed_at_every_nth_call(scenario: &Scenario, first: usize, n: usize) -> Resu
     for place in (first..).step_by(n) {
         for moment in [Moment::Entry, Moment::Exit] {
             let trace = trace(ground.router.command(&scenario.killed)?, Some((place, moment)))?;
-            ground.seen.extend(&trace.held);
+            ground.seen.extend(&trace.made);
             longest = longest.max(trace.calls.len());
             let ended = !trace.was_killed();
             let call = trace.calls.get(place).filter(|_| !ended);
