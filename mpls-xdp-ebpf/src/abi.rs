@@ -13,7 +13,7 @@
 //! Offset 0 lies in the header, so it stands for "nothing there" wherever a table is optional.
 
 /// Raised with every change that makes an older program or loader misread a map.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// First word of every image: "MX" and the ABI version.
 pub const MAGIC: u32 = 0x4d58_0000 | ABI_VERSION;
@@ -57,11 +57,17 @@ pub mod interface {
     pub const NAMED: u32 = 0;
     /// Counter slot of `ingress_unbound`; `vlan_too_deep` has the next one.
     pub const COUNTERS: u32 = 1;
-    /// The [`super::vlan_node`] of untagged frames.
-    pub const ROOT: u32 = 2;
-    /// Words of a record.
-    pub const LEN: u32 = 4;
+    /// Offset of the table of [`super::vlan_node`]s of frames with tags, or 0.
+    pub const CHILDREN: u32 = 2;
+    /// The [`super::ingress`] record of untagged frames stands in here: the commonest frame finds
+    /// it without a step in between.
+    pub const UNTAGGED: u32 = 8;
+    /// Words of a record: a line of the cache.
+    pub const LEN: u32 = 16;
 }
+
+/// Words that every image has: those whose offsets are constants.
+pub const FIXED_WORDS: u32 = INTERFACES + INTERFACE_SLOTS * interface::LEN;
 
 /// Where a frame's VLAN IDs lead. A table of children has [`FANOUT`](vlan_node::FANOUT) offsets
 /// of leaves, and a leaf as many nodes: VID 0xabc is node 0x3c of leaf 0x2a.
@@ -80,9 +86,10 @@ pub mod vlan_node {
 
 /// Offsets in an ingress record, in words.
 pub mod ingress {
-    /// Role, mode, special-purpose labels and depth, packed by [`super::profile`].
+    /// Role, mode, special-purpose labels and depth, packed by [`super::profile`]; 0 where no
+    /// ingress is.
     pub const PROFILE: u32 = 0;
-    /// Directory of the accepted labels: label → action.
+    /// Directory of the accepted labels: label → [`super::action`].
     pub const DIRECTORY: u32 = 1;
     /// Table of counter slots by rule; rule 0 is `special`.
     pub const RULES: u32 = 2;
@@ -110,9 +117,14 @@ pub mod profile {
     pub const DEPTH_MASK: u32 = 0x3f;
 }
 
-/// A label directory: one word for each page of labels, whose low bits say how it goes on.
+/// A label directory: one word for each page of labels. Its low bits say how wide a label is in
+/// the page, the others are the offset of the page, or the value of all of its labels.
 ///
-/// The value of a label is at most [`directory::WIDEST`] and 0 means "not in here".
+/// A page has one number a label, packed from the lowest bits of each word up. Numbers of up to
+/// [`PALETTE_BITS`](directory::PALETTE_BITS) bits stand for the values in the palette behind them;
+/// wider ones are the values. So a page takes what its rules need, and pages of a large policy
+/// stay in the cache. The value of a label is at most [`WIDEST`](directory::WIDEST); 0 is "not in
+/// here".
 pub mod directory {
     /// Bits of a label that choose its place in a page.
     pub const PAGE_SHIFT: u32 = 11;
@@ -120,32 +132,43 @@ pub mod directory {
     pub const PAGE_LABELS: u32 = 1 << PAGE_SHIFT;
     /// Words of a directory.
     pub const LEN: u32 = (crate::label_entry::LAST_LABEL + 1) >> PAGE_SHIFT;
-    /// Bits of a directory word that choose the kind; the others are its operand.
-    pub const KIND_BITS: u32 = 2;
-    /// Mask of the kind.
-    pub const KIND_MASK: u32 = (1 << KIND_BITS) - 1;
-    /// The operand is the value of all labels of the page.
+    /// Bits of a directory word that say the width; the others are its operand.
+    pub const WIDTH_BITS: u32 = 3;
+    /// Mask of the width.
+    pub const WIDTH_MASK: u32 = (1 << WIDTH_BITS) - 1;
+    /// The operand is the value of all labels of the page. Any other width `w` is the offset of
+    /// numbers with `1 << (w - 1)` bits.
     pub const UNIFORM: u32 = 0;
-    /// The operand is the offset of one value and a bit a label that has it.
-    pub const BITMAP: u32 = 1;
-    /// The operand is the offset of 16 bits a label.
-    pub const NARROW: u32 = 2;
-    /// The operand is the offset of 32 bits a label.
-    pub const WIDE: u32 = 3;
-    /// Words of a bitmap page: the value, and the bits.
-    pub const BITMAP_LEN: u32 = 1 + PAGE_LABELS / 32;
-    /// Words of a narrow page.
-    pub const NARROW_LEN: u32 = PAGE_LABELS / 2;
-    /// Words of a wide page.
-    pub const WIDE_LEN: u32 = PAGE_LABELS;
+    /// The greatest width: 32 bits.
+    pub const WIDEST_WIDTH: u32 = 6;
+    /// Bits of the widest number that is a place in a palette.
+    pub const PALETTE_BITS: u32 = 8;
     /// The greatest value: what the operand of [`UNIFORM`] holds.
-    pub const WIDEST: u32 = u32::MAX >> KIND_BITS;
+    pub const WIDEST: u32 = u32::MAX >> WIDTH_BITS;
+
+    /// Words of the numbers of a page whose labels have `bits` bits each.
+    pub const fn page_words(bits: u32) -> u32 {
+        PAGE_LABELS / u32::BITS * bits
+    }
 }
 
-/// Bit of an action: the router pops the label and looks the next entry up itself.
-pub const ACTION_POPS: u32 = 1;
-/// Shift of an action's rule, 1 or greater.
-pub const ACTION_RULE_SHIFT: u32 = 1;
+/// What an ingress does with a label that it accepts; 0 is "refuse".
+pub mod action {
+    /// How the next entry is to be taken: one of the values below.
+    pub const NEXT_MASK: u32 = 3;
+    /// It belongs to another router.
+    pub const OPAQUE: u32 = 0;
+    /// This router interprets it: the label is popped, or says so.
+    pub const EXPOSED: u32 = 1;
+    /// It is an entropy label.
+    pub const ENTROPY_LABEL: u32 = 2;
+    /// It is an extended special-purpose label.
+    pub const EXTENDED_LABEL: u32 = 3;
+    /// Bit: the label must not be at the bottom of the stack.
+    pub const NEVER_AT_BOTTOM: u32 = 1 << 2;
+    /// Shift of the rule, 1 or greater; 0 for a special-purpose label.
+    pub const RULE_SHIFT: u32 = 3;
+}
 
 /// Value of [`header::GIVEN_OUT`]: in a context or in an ingress's own labels.
 pub const GIVEN: u32 = 1;
@@ -162,20 +185,17 @@ pub struct Counter {
     pub bytes: u64,
 }
 
-/// Counters in one map value.
-pub const BLOCK_COUNTERS: u32 = 16;
-/// Map values in one chunk of counters.
-pub const CHUNK_BLOCKS: u32 = 64;
+/// Counters in one chunk, which is one value of a per-CPU map: 16 KiB, half of the most that the
+/// kernel allows (`PCPU_MIN_UNIT_SIZE`).
+pub const CHUNK_COUNTERS: u32 = 1024;
 /// Chunks that the counters can grow to: enough for two policies of 4,096 ingresses and 65,536
 /// rules that have no name in common and follow each other, and for the rules of a third whose
 /// last packets are still to be counted.
 pub const COUNTER_CHUNKS: u32 = 512;
 
-/// Counters in one chunk.
-pub const CHUNK_COUNTERS: u32 = BLOCK_COUNTERS * CHUNK_BLOCKS;
-
-/// One value of a chunk of counters.
-pub type CounterBlock = [Counter; BLOCK_COUNTERS as usize];
+/// A chunk of counters. No struct: Linux 6.1 takes an inner map with type information for another
+/// kind of map than one without, unless the value is none (`timer_off` in `bpf_map_meta_equal`).
+pub type CounterChunk = [Counter; CHUNK_COUNTERS as usize];
 
 /// Counter slots that the reasons of an ingress take.
 pub const REASON_SLOTS: u32 = crate::reason::Reason::COUNT * 2;
@@ -221,12 +241,14 @@ const _: () = {
 
     assert!(size_of::<Counter>() == 16);
     assert!(offset_of!(Counter, bytes) == 8);
-    assert!(size_of::<CounterBlock>() == 256);
+    assert!(size_of::<CounterChunk>() == 16 << 10);
     assert!(size_of::<Trace>() == 24);
     assert!(offset_of!(Trace, counter) == 20);
     assert!(directory::LEN == 512);
+    assert!(interface::UNTAGGED + ingress::LEN <= interface::LEN);
+    assert!((65_537 << action::RULE_SHIFT) <= directory::WIDEST);
     assert!(vlan_node::FANOUT * vlan_node::FANOUT == 4096);
-    assert!(((INTERFACES + INTERFACE_SLOTS * interface::LEN) as usize) < TEMPLATE_WORDS);
+    assert!((FIXED_WORDS as usize) < TEMPLATE_WORDS);
     assert!(
         2 * (4096 * (REASON_SLOTS + 1) + 65_536 + 512) + 65_536 <= COUNTER_CHUNKS * CHUNK_COUNTERS
     );

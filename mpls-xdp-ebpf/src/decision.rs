@@ -1,9 +1,9 @@
 //! From a frame to its verdict: the checks, in the order in which the first that fails counts.
 
 use crate::{
-    abi,
-    frame::{Frame, Framing, LABEL_ENTRY_LEN, Walk},
-    image::{self, Action, Image, Ingress, Interface, UnknownInterface},
+    abi::{self, action},
+    frame::{Frame, Framing, LABEL_ENTRY_LEN, STEPS, Walk},
+    image::{self, Image, Ingress, Interface, UnknownInterface},
     label_entry::{
         ENTROPY_INDICATOR, EXTENSION, FIRST_ORDINARY, GAL, IMPLICIT_NULL, IPV4_EXPLICIT_NULL,
         IPV6_EXPLICIT_NULL, LabelEntry, NETWORK_ACTION, OAM_ALERT, ROUTER_ALERT,
@@ -29,74 +29,56 @@ pub enum Verdict {
         /// The policy's default mode.
         mode: Mode,
     },
-    /// Every examined entry is acceptable.
-    Accepted {
+    /// Every examined entry is acceptable, or a check failed.
+    Judged {
         /// Where the frame came in.
         ingress: Ingress,
-        /// What accepted it.
-        by: AcceptedBy,
+        /// Which of the two.
+        outcome: Outcome,
+    },
+}
+
+/// What the walk over a label stack came to.
+#[derive(Debug, Clone, Copy)]
+pub enum Outcome {
+    /// Every examined entry is acceptable.
+    Accepted {
+        /// The rule of the first examined label of 16 or more; 0 is `special`, for a stack with no
+        /// such label.
+        rule: u32,
+        /// The position of that label from the top, 0 first.
+        position: u32,
     },
     /// A check failed.
     Refused {
-        /// Where the frame came in.
-        ingress: Ingress,
-        /// Which check.
+        /// Which one.
         reason: Reason,
-        /// The entry that decided.
-        at: At,
+        /// The position of the entry that decided; [`abi::NONE`] where none was looked at.
+        position: u32,
     },
 }
 
-/// The rule that accepted a frame: that of its first examined label of 16 or more.
-#[derive(Debug, Clone, Copy)]
-pub struct AcceptedBy {
-    /// Number of the rule; 0 is `special`, for a stack with no such label.
-    pub rule: u32,
-    /// The entry with that label; nowhere for `special`.
-    pub at: At,
-}
-
-impl AcceptedBy {
-    /// No label of 16 or more was examined.
-    const SPECIAL: Self = Self { rule: 0, at: At::NOWHERE };
-}
-
-/// The entry of the stack that decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct At {
-    /// Position from the top, 0 first; [`abi::NONE`] where no entry was looked at.
-    pub position: u32,
-    /// The label; [`abi::NONE`] where the entry could not be read.
-    pub label: u32,
-}
-
-impl At {
-    /// No entry was looked at.
-    pub const NOWHERE: Self = Self { position: abi::NONE, label: abi::NONE };
-
-    const fn unread(position: u32) -> Self {
-        Self { position, label: abi::NONE }
+/// The first entry of a frame's label stack, unless the frame ends before. The kernel program reads
+/// it before the policy: what is in a register then need not be kept elsewhere meanwhile.
+#[inline(always)]
+pub fn top(frame: &impl Frame, framing: Framing) -> Option<LabelEntry> {
+    match framing {
+        Framing::Mpls { stack, .. } => frame.be32(stack).map(LabelEntry::from_bits),
+        Framing::Other | Framing::VlanTooDeep => None,
     }
-}
-
-/// How the next entry is to be taken.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
-    /// This router interprets it.
-    Exposed,
-    /// It belongs to another router.
-    Opaque,
-    /// The entry after ELI (RFC 6790 §4.2).
-    EntropyLabel,
-    /// The entry after XL (RFC 7274 §3.1).
-    ExtendedLabel,
 }
 
 /// Decides about a frame that was received on the interface of `slot`; `framing` is what
 /// [`frame::parse`](crate::frame::parse) made of it, so that a caller need not have the image at
-/// hand for other protocols.
+/// hand for other protocols, and `top` its first label entry.
 #[inline(always)]
-pub fn decide(frame: &impl Frame, framing: Framing, image: &impl Image, slot: u32) -> Verdict {
+pub fn decide(
+    frame: &impl Frame,
+    framing: Framing,
+    top: Option<LabelEntry>,
+    image: &impl Image,
+    slot: u32,
+) -> Verdict {
     let (reason, mpls) = match framing {
         Framing::Other => return Verdict::Untouched,
         Framing::VlanTooDeep => (InterfaceReason::VlanTooDeep, None),
@@ -112,169 +94,288 @@ pub fn decide(frame: &impl Frame, framing: Framing, image: &impl Image, slot: u3
     if let (Some((binding, upstream, stack)), Some(interface)) = (mpls, interface)
         && let Some(ingress) = interface.ingress(image, binding)
     {
-        return match check(frame, image, ingress, upstream, stack) {
-            Ok(by) => Verdict::Accepted { ingress, by },
-            Err((reason, at)) => Verdict::Refused { ingress, reason, at },
-        };
+        let outcome = check(frame, image, ingress, upstream, (stack, top));
+        return Verdict::Judged { ingress, outcome };
     }
     Verdict::NoIngress { reason, interface, mode: image::default_mode(image) }
 }
 
-/// Walks the label stack.
+/// Checks the label stack at the offset `stack`, whose first entry is `top`.
 #[inline(always)]
 fn check<F: Frame, I: Image>(
     frame: &F,
     image: &I,
     ingress: Ingress,
     upstream: bool,
-    stack: usize,
-) -> Result<AcceptedBy, (Reason, At)> {
+    (stack, top): (usize, Option<LabelEntry>),
+) -> Outcome {
+    let refused = |reason, position| {
+        aside();
+        Outcome::Refused { reason, position }
+    };
     if ingress.is_customer() {
-        return Err((Reason::MplsNotEnabled, At::NOWHERE));
+        return refused(Reason::MplsNotEnabled, abi::NONE);
     }
     if upstream {
-        return Err((Reason::UpstreamNotAllowed, At::NOWHERE));
+        return refused(Reason::UpstreamNotAllowed, abi::NONE);
     }
-    let mut stack = Stack {
-        frame,
-        image,
-        ingress,
-        offset: stack,
-        next: Next::Exposed,
-        accepted: false,
-        by: AcceptedBy::SPECIAL,
-        outcome: Ok(AcceptedBy::SPECIAL),
+    let Some(entry) = top else {
+        return refused(Reason::Truncated, 0);
     };
-    if !stack.step(0) {
-        F::walk(&mut stack);
+    if entry.ttl() == 0 {
+        return refused(Reason::TtlZero, 0);
     }
-    stack.outcome
+    let action = ingress.action(image, entry.label());
+    if !action.accepts(entry.is_bottom_of_stack()) {
+        return refused(refusal(image, entry), 0);
+    }
+    if entry.is_bottom_of_stack() {
+        return Outcome::Accepted { rule: action.rule(), position: 0 };
+    }
+    let mut below = Below {
+        frame: *frame,
+        image: *image,
+        ingress,
+        stack,
+        next: action.next(),
+        rule: action.rule(),
+        rule_position: 0,
+        end: End::Refused,
+        reason: Reason::StackTooDeep,
+        position: 1,
+    };
+    if below.is_opaque() {
+        below.end = End::Opaque;
+    } else {
+        F::walk(&mut below);
+    }
+    below.outcome()
 }
 
-/// A label stack under examination.
-struct Stack<'a, F, I> {
-    frame: &'a F,
-    image: &'a I,
+/// Stands in front of what only a refusal needs. An instruction that the compiler cannot look into
+/// keeps it from setting up every refusal before the check, on the way of every frame: 2 ns.
+#[inline(always)]
+pub fn aside() {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: a register is copied onto itself.
+    unsafe {
+        core::arch::asm!("{0} = {0}", inout(reg) 0u64 => _, options(nomem, nostack, preserves_flags));
+    }
+}
+
+/// Where the walk below the first entry came to an end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum End {
+    /// At the bottom of the stack.
+    Bottom,
+    /// In front of an entry that belongs to another router, as do all below it.
+    Opaque,
+    /// A check failed.
+    Refused,
+}
+
+/// The label stack below its first entry, under examination. It has copies of both readers: what the
+/// callback of `bpf_loop` can reach must be in memory, and so would be the readers of every frame.
+/// Every field always has a value: the
+/// verifiers of early Linux 6.1 refuse to copy what was never written.
+struct Below<F, I> {
+    frame: F,
+    image: I,
     ingress: Ingress,
     /// Offset of the first entry.
-    offset: usize,
-    next: Next,
-    /// Whether [`Self::by`] stands; a flag of its own because the verifier follows a constant.
-    accepted: bool,
-    by: AcceptedBy,
-    outcome: Result<AcceptedBy, (Reason, At)>,
+    stack: usize,
+    /// How the next entry is to be taken, one of the values of [`abi::action`].
+    next: u32,
+    rule: u32,
+    rule_position: u32,
+    end: End,
+    /// Why, if it was refused.
+    reason: Reason,
+    /// The entry at which the walk ended.
+    position: u32,
 }
 
-impl<F: Frame, I: Image> Walk for Stack<'_, F, I> {
+impl<F: Frame, I: Image> Walk for Below<F, I> {
+    fn first(&self) -> u32 {
+        1
+    }
+
     #[inline(always)]
     fn step(&mut self, position: u32) -> bool {
+        self.position = position;
         match self.enter(position) {
-            Ok(false) => false,
-            Ok(true) => {
-                self.outcome = Ok(self.by);
-                true
-            }
-            Err(refusal) => {
-                self.outcome = Err(refusal);
-                true
+            Ok(None) => return false,
+            Ok(Some(end)) => self.end = end,
+            Err(reason) => {
+                self.end = End::Refused;
+                self.reason = reason;
             }
         }
+        true
     }
 }
 
-impl<F: Frame, I: Image> Stack<'_, F, I> {
-    /// Checks the entry at `position`; `Ok(true)` when it is the bottom of the stack.
+impl<F: Frame, I: Image> Below<F, I> {
+    /// Whether the next entry belongs to another router.
     #[inline(always)]
-    fn enter(&mut self, position: u32) -> Result<bool, (Reason, At)> {
-        let Self { frame, image, ingress, .. } = *self;
-        if position == ingress.max_depth() {
-            return Err((Reason::StackTooDeep, At::unread(position)));
-        }
-        // The mask changes nothing: it tells the verifier that the offset is small.
-        let offset = (self.offset + position as usize * LABEL_ENTRY_LEN) & OFFSET_MASK;
-        let Some(bits) = frame.be32(offset) else {
-            return Err((Reason::Truncated, At::unread(position)));
-        };
-        let entry = LabelEntry::from_bits(bits);
-        let at = At { position, label: entry.label() };
-        if position == 0 && entry.ttl() == 0 {
-            return Err((Reason::TtlZero, at));
-        }
+    fn is_opaque(&self) -> bool {
+        self.next == action::OPAQUE && !self.ingress.validates()
+    }
+
+    /// Checks the entry at `position`, and says whether the walk ends behind it.
+    #[inline(always)]
+    fn enter(&mut self, position: u32) -> Result<Option<End>, Reason> {
+        let entry = entry(&self.frame, self.stack, position, self.ingress)?;
         self.next = match self.next {
-            Next::EntropyLabel if at.label < FIRST_ORDINARY => {
-                return Err((Reason::EntropyLabelReserved, at));
+            action::ENTROPY_LABEL if entry.label() < FIRST_ORDINARY => {
+                return Err(Reason::EntropyLabelReserved);
             }
-            Next::ExtendedLabel if at.label < FIRST_ORDINARY => {
-                return Err((Reason::ExtendedLabelInvalid, at));
+            action::EXTENDED_LABEL if entry.label() < FIRST_ORDINARY => {
+                return Err(Reason::ExtendedLabelInvalid);
             }
-            Next::ExtendedLabel if !ingress.allows(Special::Extended) => {
-                let extension = At { position: position - 1, label: EXTENSION };
-                return Err((Reason::ExtendedLabelNotAllowed, extension));
+            action::EXTENDED_LABEL if !self.ingress.allows(Special::Extended) => {
+                self.position = position - 1;
+                return Err(Reason::ExtendedLabelNotAllowed);
             }
-            Next::EntropyLabel | Next::ExtendedLabel => Next::Exposed,
-            Next::Opaque if !ingress.validates() => Next::Opaque,
-            Next::Exposed | Next::Opaque if at.label < FIRST_ORDINARY => {
-                special(ingress, entry).map_err(|reason| (reason, at))?
-            }
-            Next::Exposed | Next::Opaque => {
-                let action = ingress
-                    .directory(image)
-                    .and_then(|directory| Action::find(image, directory, at.label))
-                    .ok_or_else(|| (refusal(image, at.label), at))?;
-                if !self.accepted {
-                    self.accepted = true;
-                    self.by = AcceptedBy { rule: action.rule(), at };
+            action::ENTROPY_LABEL | action::EXTENDED_LABEL => action::EXPOSED,
+            _ => {
+                let action = self.ingress.action(&self.image, entry.label());
+                if !action.accepts(entry.is_bottom_of_stack()) {
+                    return Err(refusal(&self.image, entry));
                 }
-                if action.pops() { Next::Exposed } else { Next::Opaque }
+                if self.rule == 0 {
+                    self.rule = action.rule();
+                    self.rule_position = position;
+                }
+                action.next()
             }
         };
-        Ok(entry.is_bottom_of_stack())
+        Ok(if entry.is_bottom_of_stack() {
+            Some(End::Bottom)
+        } else if self.is_opaque() {
+            self.position = position + 1;
+            Some(End::Opaque)
+        } else {
+            None
+        })
+    }
+
+    /// What the whole stack comes to.
+    #[inline(always)]
+    fn outcome(&self) -> Outcome {
+        let accepted = Outcome::Accepted { rule: self.rule, position: self.rule_position };
+        match self.end {
+            End::Bottom => accepted,
+            End::Opaque => {
+                let mut bottom = Bottom::below(self);
+                F::skim(&mut bottom);
+                match bottom.refusal() {
+                    None => accepted,
+                    Some(reason) => Outcome::Refused { reason, position: bottom.position },
+                }
+            }
+            End::Refused => Outcome::Refused { reason: self.reason, position: self.position },
+        }
     }
 }
 
-/// Checks an examined entry with a special-purpose label, 0 to 15.
+/// The entry at `position`, 1 and up, if the stack may be that deep and the frame has it.
 #[inline(always)]
-fn special(ingress: Ingress, entry: LabelEntry) -> Result<Next, Reason> {
-    let allowed = |special, next| {
-        if ingress.allows(special) { Ok(next) } else { Err(Reason::SpecialLabelNotAllowed) }
-    };
+fn entry(
+    frame: &impl Frame,
+    stack: usize,
+    position: u32,
+    ingress: Ingress,
+) -> Result<LabelEntry, Reason> {
+    if position == ingress.max_depth() {
+        return Err(Reason::StackTooDeep);
+    }
+    // The mask changes nothing: it tells the verifier that the offset is small.
+    let offset = (stack + position as usize * LABEL_ENTRY_LEN) & OFFSET_MASK;
+    frame.be32(offset).map(LabelEntry::from_bits).ok_or(Reason::Truncated)
+}
+
+/// The search for the bottom of a stack whose other entries belong to another router.
+struct Bottom<F> {
+    frame: F,
+    ingress: Ingress,
+    stack: usize,
+    first: u32,
+    end: End,
+    reason: Reason,
+    position: u32,
+}
+
+impl<F: Frame> Bottom<F> {
+    #[inline(always)]
+    fn below<I>(stack: &Below<F, I>) -> Self {
+        let Below { frame, ingress, stack, position, .. } = *stack;
+        let (end, reason) = (End::Refused, Reason::StackTooDeep);
+        Self { frame, ingress, stack, first: position, end, reason, position }
+    }
+
+    #[inline(always)]
+    fn refusal(&self) -> Option<Reason> {
+        if self.end == End::Bottom { None } else { Some(self.reason) }
+    }
+}
+
+impl<F: Frame> Walk for Bottom<F> {
+    fn first(&self) -> u32 {
+        self.first
+    }
+
+    #[inline(always)]
+    fn step(&mut self, position: u32) -> bool {
+        self.position = position;
+        match entry(&self.frame, self.stack, position, self.ingress) {
+            Ok(entry) if !entry.is_bottom_of_stack() => return false,
+            Ok(_) => self.end = End::Bottom,
+            Err(reason) => {
+                aside();
+                self.reason = reason;
+            }
+        }
+        true
+    }
+}
+
+/// Why an examined entry is refused whose label the ingress does not accept; only a drop needs it.
+#[inline(always)]
+fn refusal(image: &impl Image, entry: LabelEntry) -> Reason {
     let bottom = entry.is_bottom_of_stack();
     match entry.label() {
-        IPV4_EXPLICIT_NULL | IPV6_EXPLICIT_NULL => allowed(Special::ExplicitNull, Next::Exposed),
-        ROUTER_ALERT if bottom => Err(Reason::RouterAlertAtBottom),
-        ROUTER_ALERT => allowed(Special::RouterAlert, Next::Exposed),
-        IMPLICIT_NULL => Err(Reason::ImplicitNull),
-        NETWORK_ACTION if bottom => Err(Reason::MnaAtBottom),
-        NETWORK_ACTION => Err(Reason::SpecialLabelNotAllowed),
-        ENTROPY_INDICATOR if bottom => Err(Reason::EliAtBottom),
-        ENTROPY_INDICATOR => allowed(Special::Entropy, Next::EntropyLabel),
-        GAL => allowed(Special::Gal, Next::Exposed),
-        OAM_ALERT => allowed(Special::OamAlert, Next::Exposed),
-        EXTENSION if bottom => Err(Reason::XlAtBottom),
-        // Its permission comes after the value of the entry that follows (RFC 9017 §4).
-        EXTENSION => Ok(Next::ExtendedLabel),
-        _ => Err(Reason::ReservedLabel),
-    }
-}
-
-/// Why a label that the ingress does not accept is refused; only a drop needs it.
-#[inline(always)]
-fn refusal(image: &impl Image, label: u32) -> Reason {
-    match image::given_out(image, label) {
-        abi::GIVEN_VRF => Reason::LabelOutOfVrf,
-        0 => Reason::LabelOutOfRange,
-        _ => Reason::LabelSpoofed,
+        IMPLICIT_NULL => Reason::ImplicitNull,
+        ROUTER_ALERT if bottom => Reason::RouterAlertAtBottom,
+        NETWORK_ACTION if bottom => Reason::MnaAtBottom,
+        ENTROPY_INDICATOR if bottom => Reason::EliAtBottom,
+        EXTENSION if bottom => Reason::XlAtBottom,
+        IPV4_EXPLICIT_NULL | ROUTER_ALERT | IPV6_EXPLICIT_NULL | NETWORK_ACTION
+        | ENTROPY_INDICATOR | GAL | OAM_ALERT | EXTENSION => Reason::SpecialLabelNotAllowed,
+        label if label < FIRST_ORDINARY => Reason::ReservedLabel,
+        label => match image::given_out(image, label) {
+            abi::GIVEN_VRF => Reason::LabelOutOfVrf,
+            0 => Reason::LabelOutOfRange,
+            _ => Reason::LabelSpoofed,
+        },
     }
 }
 
 impl Verdict {
+    /// Whether the frame is accepted on an ingress.
+    #[inline(always)]
+    pub const fn accepts(&self) -> bool {
+        matches!(self, Self::Judged { outcome: Outcome::Accepted { .. }, .. })
+    }
+
     /// Whether the frame is dropped.
     #[inline(always)]
     pub const fn drops(&self) -> bool {
         match self {
-            Self::Untouched | Self::Accepted { .. } => false,
+            Self::Untouched | Self::Judged { outcome: Outcome::Accepted { .. }, .. } => false,
             Self::NoIngress { mode, .. } => matches!(mode, Mode::Enforce),
-            Self::Refused { ingress, .. } => matches!(ingress.mode(), Mode::Enforce),
+            Self::Judged { ingress, .. } => matches!(ingress.mode(), Mode::Enforce),
         }
     }
 
@@ -284,34 +385,63 @@ impl Verdict {
         match self {
             Self::Untouched => None,
             Self::NoIngress { reason, interface, .. } => {
-                Some((*interface)?.counters(image)? + reason.code())
+                Some((*interface)?.counters(image) + reason.code())
             }
-            Self::Accepted { ingress, by } => ingress.rule_counter(image, by.rule),
-            Self::Refused { ingress, reason, .. } => {
+            Self::Judged { ingress, outcome: Outcome::Accepted { rule, .. } } => {
+                ingress.rule_counter(image, *rule)
+            }
+            Self::Judged { ingress, outcome: Outcome::Refused { reason, .. } } => {
                 let monitored = matches!(ingress.mode(), Mode::Monitor);
                 Some(abi::reason_slot(ingress.reason_counters(image)?, *reason, monitored))
             }
         }
     }
 
-    /// The verdict as a program with tracing on writes it.
+    /// The verdict about a frame as a program with tracing on writes it.
     #[inline(always)]
-    pub fn trace(&self, image: &impl Image) -> abi::Trace {
-        let (reason, ingress, at) = match self {
-            Self::Untouched => (abi::NONE, abi::NONE, At::NOWHERE),
-            Self::NoIngress { reason, .. } => {
-                (Reason::COUNT + reason.code(), abi::NONE, At::NOWHERE)
+    pub fn trace(&self, frame: &impl Frame, framing: Framing, image: &impl Image) -> abi::Trace {
+        let (reason, ingress, position) = match self {
+            Self::Untouched => (abi::NONE, abi::NONE, abi::NONE),
+            Self::NoIngress { reason, .. } => (Reason::COUNT + reason.code(), abi::NONE, abi::NONE),
+            Self::Judged { ingress, outcome } => {
+                let (reason, position) = match *outcome {
+                    Outcome::Accepted { rule: 0, .. } => (abi::NONE, abi::NONE),
+                    Outcome::Accepted { position, .. } => (abi::NONE, position),
+                    Outcome::Refused { reason, position } => (reason.code(), position),
+                };
+                (reason, ingress.number(image), position)
             }
-            Self::Accepted { ingress, by } => (abi::NONE, ingress.number(image), by.at),
-            Self::Refused { ingress, reason, at } => (reason.code(), ingress.number(image), *at),
         };
         abi::Trace {
             dropped: self.drops().into(),
             reason,
             ingress,
-            position: at.position,
-            label: at.label,
+            position,
+            label: match framing {
+                Framing::Mpls { stack, .. } if !self.is_unread() => label(frame, stack, position),
+                _ => abi::NONE,
+            },
             counter: self.counter(image).unwrap_or(abi::NONE),
         }
     }
+
+    /// Whether the entry that decided could not be read.
+    #[inline(always)]
+    const fn is_unread(&self) -> bool {
+        use Reason::{StackTooDeep, Truncated};
+        let Self::Judged { outcome: Outcome::Refused { reason, .. }, .. } = self else {
+            return false;
+        };
+        matches!(reason, StackTooDeep | Truncated)
+    }
+}
+
+/// The label at a position that was looked at, or [`abi::NONE`].
+#[inline(always)]
+fn label(frame: &impl Frame, stack: usize, position: u32) -> u32 {
+    if position > STEPS {
+        return abi::NONE;
+    }
+    let offset = (stack + position as usize * LABEL_ENTRY_LEN) & OFFSET_MASK;
+    frame.be32(offset).map_or(abi::NONE, |bits| LabelEntry::from_bits(bits).label())
 }

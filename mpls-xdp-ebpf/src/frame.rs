@@ -15,6 +15,9 @@ pub const MPLS_UPSTREAM: u16 = 0x8848;
 /// How many VLAN tags are walked; a further one is `vlan_too_deep`.
 pub const MAX_TAGS: usize = 4;
 
+/// Bytes up to the type behind the greatest number of tags, and the first label stack entry.
+pub const MAX_HEADERS: usize = EthHdr::LEN + MAX_TAGS * VlanHdr::LEN + LABEL_ENTRY_LEN;
+
 /// Bytes that a label stack entry takes in the frame.
 pub const LABEL_ENTRY_LEN: usize = Mpls::LEN;
 
@@ -27,24 +30,28 @@ const VID_MASK: u16 = 0x0fff;
 
 /// Reads a received frame. An offset counts bytes from the destination address; a read is `None`
 /// exactly when the frame ends before it is complete.
-pub trait Frame {
+pub trait Frame: Copy {
     /// The 16 bits at `offset`, in network order.
     fn be16(&self, offset: usize) -> Option<u16>;
     /// The 32 bits at `offset`, in network order.
     fn be32(&self, offset: usize) -> Option<u32>;
-    /// Steps through the label entries behind the first, until [`Walk::step`] says so.
+    /// Steps through label entries that are examined, until [`Walk::step`] says so.
     fn walk(walk: &mut impl Walk);
+    /// The same for entries of which only S matters.
+    fn skim(walk: &mut impl Walk);
 }
 
-/// A walk over the label entries behind the first. The kernel program runs it by `bpf_loop`
-/// (Linux 5.17), so that the verifier looks at one step and not at the 31st power of it.
+/// A walk over label entries. The kernel program runs one that examines them by `bpf_loop` (Linux
+/// 5.17), so that the verifier looks at one step and not at the 31st power of it.
 pub trait Walk {
-    /// Takes the step at `position`, 1 and up; whether the walk is over.
+    /// The position of the first step, 1 or greater.
+    fn first(&self) -> u32;
+    /// Takes the step at `position`; whether the walk is over.
     fn step(&mut self, position: u32) -> bool;
 }
 
-/// Positions of the label entries behind the first that any ingress can accept, and the one after
-/// them, which no ingress accepts.
+/// The last position that a walk needs to come to: the one behind the last label entry that any
+/// ingress can accept.
 pub const STEPS: u32 = 32;
 
 impl Frame for &[u8] {
@@ -59,8 +66,24 @@ impl Frame for &[u8] {
     }
 
     fn walk(walk: &mut impl Walk) {
-        (1..=STEPS).any(|position| walk.step(position));
+        (walk.first()..=STEPS).any(|position| walk.step(position));
     }
+
+    fn skim(walk: &mut impl Walk) {
+        Self::walk(walk);
+    }
+}
+
+/// Offset of the type of an untagged frame.
+pub const ETHER_TYPE: usize = offset_of!(EthHdr, ether_type);
+
+impl Framing {
+    /// An untagged frame of type [`MPLS`].
+    pub const UNTAGGED: Self = Self::Mpls {
+        binding: Binding { vids: [0; 2], len: 0 },
+        upstream: false,
+        stack: EthHdr::LEN,
+    };
 }
 
 /// The VLAN IDs that bind a frame to an ingress: the non-zero ones, outer to inner.
@@ -123,6 +146,12 @@ pub enum Framing {
     },
 }
 
+/// Whether a tag follows the type.
+#[inline(always)]
+pub const fn is_tag(ether_type: u16) -> bool {
+    matches!(ether_type, IEEE_802_1Q | IEEE_802_1AD | QINQ_9100)
+}
+
 /// Walks the VLAN tags up to the frame's type.
 #[inline(always)]
 pub fn parse(frame: &impl Frame) -> Framing {
@@ -146,7 +175,7 @@ fn walk_tags(frame: &impl Frame) -> ControlFlow<Framing> {
 /// Reads the type behind `tags` tags, and the tag that it may announce.
 #[inline(always)]
 fn walk_tag(frame: &impl Frame, tags: usize, binding: &mut Binding) -> ControlFlow<Framing> {
-    let at = offset_of!(EthHdr, ether_type) + tags * VlanHdr::LEN;
+    let at = ETHER_TYPE + tags * VlanHdr::LEN;
     let Some(ether_type) = frame.be16(at) else {
         return ControlFlow::Break(Framing::Other);
     };
@@ -157,8 +186,8 @@ fn walk_tag(frame: &impl Frame, tags: usize, binding: &mut Binding) -> ControlFl
             upstream: ether_type == MPLS_UPSTREAM,
             stack: behind,
         }),
-        IEEE_802_1Q | IEEE_802_1AD | QINQ_9100 if tags == MAX_TAGS => ControlFlow::Continue(()),
-        IEEE_802_1Q | IEEE_802_1AD | QINQ_9100 => {
+        tpid if is_tag(tpid) && tags == MAX_TAGS => ControlFlow::Continue(()),
+        tpid if is_tag(tpid) => {
             let Some(control) = frame.be16(behind) else {
                 return ControlFlow::Break(Framing::Other);
             };

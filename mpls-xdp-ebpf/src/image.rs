@@ -1,27 +1,34 @@
 //! Reads the tables of a compiled policy. An offset that leads out of the image reads as "refuse".
 
 use crate::{
-    abi::{self, directory, ingress, interface, profile, vlan_node},
+    abi::{self, action, directory, ingress, interface, profile, vlan_node},
     frame::Binding,
     policy::{Mode, Special, SpecialSet},
 };
 
 /// One generation of the policy, as 32-bit words.
-pub trait Image {
+pub trait Image: Copy {
     /// The word at `offset`; `None` outside the image.
     fn word(&self, offset: u32) -> Option<u32>;
+
+    /// The word at an offset below [`abi::FIXED_WORDS`], which every image has.
+    fn fixed(&self, offset: u32) -> u32;
 }
 
 impl Image for &[u32] {
     fn word(&self, offset: u32) -> Option<u32> {
         self.get(usize::try_from(offset).ok()?).copied()
     }
+
+    fn fixed(&self, offset: u32) -> u32 {
+        self.word(offset).unwrap_or(0)
+    }
 }
 
 /// The mode of frames that have no ingress; `enforce` if the image cannot say.
 #[inline(always)]
 pub fn default_mode(image: &impl Image) -> Mode {
-    mode(image.word(abi::header::DEFAULT_MODE) == Some(abi::MONITOR))
+    mode(image.fixed(abi::header::DEFAULT_MODE) == abi::MONITOR)
 }
 
 const fn mode(monitor: bool) -> Mode {
@@ -31,10 +38,7 @@ const fn mode(monitor: bool) -> Mode {
 /// What a label means on this router, worked out for a refusal only.
 #[inline(always)]
 pub fn given_out(image: &impl Image, label: u32) -> u32 {
-    match image.word(abi::header::GIVEN_OUT) {
-        Some(offset) => look_up(image, offset, label),
-        None => 0,
-    }
+    find(image, image.fixed(abi::header::GIVEN_OUT), label).unwrap_or(0)
 }
 
 /// A slot that the image has no record of: the program cannot tell its interface.
@@ -57,40 +61,49 @@ impl Interface {
             return Err(UnknownInterface);
         }
         let record = abi::INTERFACES + slot * interface::LEN;
-        match image.word(record + interface::NAMED) {
-            Some(0) => Ok(None),
-            Some(_) => Ok(Some(Self(record))),
-            None => Err(UnknownInterface),
-        }
+        Ok((image.fixed(record + interface::NAMED) != 0).then_some(Self(record)))
     }
 
     /// Counter slot of the interface's first reason.
     #[inline(always)]
-    pub fn counters(self, image: &impl Image) -> Option<u32> {
-        image.word(self.0 + interface::COUNTERS)
+    pub fn counters(self, image: &impl Image) -> u32 {
+        image.fixed(self.0 + interface::COUNTERS)
     }
 
     /// The ingress that the tags of a frame bind it to.
     #[inline(always)]
     pub fn ingress(self, image: &impl Image, binding: Binding) -> Option<Ingress> {
-        let root = self.0 + interface::ROOT;
+        let children = || present(image.fixed(self.0 + interface::CHILDREN));
         let node = match binding.len() {
-            0 => root,
-            1 => child(image, root, binding.outer())?,
-            2 => child(image, child(image, root, binding.outer())?, binding.inner())?,
+            0 => return self.untagged(image),
+            1 => child(image, children()?, binding.outer())?,
+            2 => {
+                let outer = child(image, children()?, binding.outer())?;
+                let children = present(image.word(outer + vlan_node::CHILDREN)?)?;
+                child(image, children, binding.inner())?
+            }
             _ => return None,
         };
-        match image.word(node + vlan_node::INGRESS)? {
-            0 => None,
-            record => Ingress::read(image, record),
-        }
+        Ingress::read(image, present(image.word(node + vlan_node::INGRESS)?)?)
+    }
+
+    #[inline(always)]
+    fn untagged(self, image: &impl Image) -> Option<Ingress> {
+        let record = self.0 + interface::UNTAGGED;
+        let field = |field| image.fixed(record + field);
+        Some(Ingress {
+            record,
+            profile: present(field(ingress::PROFILE))?,
+            directory: field(ingress::DIRECTORY),
+            rules: field(ingress::RULES),
+        })
     }
 }
 
+/// The node of a VLAN ID in a table of nodes.
 #[inline(always)]
-fn child(image: &impl Image, node: u32, vid: u16) -> Option<u32> {
+fn child(image: &impl Image, table: u32, vid: u16) -> Option<u32> {
     let vid = u32::from(vid);
-    let table = present(image.word(node + vlan_node::CHILDREN)?)?;
     let leaf = present(image.word(table.wrapping_add(vid >> vlan_node::SHIFT))?)?;
     Some(leaf.wrapping_add((vid & (vlan_node::FANOUT - 1)) * vlan_node::LEN))
 }
@@ -100,18 +113,25 @@ const fn present(offset: u32) -> Option<u32> {
     if offset == 0 { None } else { Some(offset) }
 }
 
-/// The record of an ingress, its profile read.
+/// The record of an ingress, with what an accepted frame needs of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Ingress {
     record: u32,
     profile: u32,
+    directory: u32,
+    rules: u32,
 }
 
 impl Ingress {
     #[inline(always)]
     fn read(image: &impl Image, record: u32) -> Option<Self> {
-        let profile = image.word(record.wrapping_add(ingress::PROFILE))?;
-        Some(Self { record, profile })
+        let field = |field| image.word(record.wrapping_add(field));
+        Some(Self {
+            record,
+            profile: present(field(ingress::PROFILE)?)?,
+            directory: field(ingress::DIRECTORY)?,
+            rules: field(ingress::RULES)?,
+        })
     }
 
     #[inline(always)]
@@ -155,17 +175,16 @@ impl Ingress {
         self.field(image, ingress::NUMBER).unwrap_or(abi::NONE)
     }
 
-    /// The directory of the labels that are accepted here.
+    /// What is done here with a label that is examined.
     #[inline(always)]
-    pub fn directory(self, image: &impl Image) -> Option<u32> {
-        self.field(image, ingress::DIRECTORY)
+    pub fn action(self, image: &impl Image, label: u32) -> Action {
+        Action(find(image, self.directory, label).unwrap_or(Action::REFUSE))
     }
 
     /// The counter slot of a rule.
     #[inline(always)]
     pub fn rule_counter(self, image: &impl Image, rule: u32) -> Option<u32> {
-        let table = self.field(image, ingress::RULES)?;
-        image.word(table.wrapping_add(rule))
+        image.word(self.rules.wrapping_add(rule))
     }
 
     /// The counter slot of the first reason.
@@ -175,58 +194,49 @@ impl Ingress {
     }
 }
 
-/// What a directory accepts a label as.
+/// What an ingress does with a label that is examined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Action(u32);
 
 impl Action {
-    /// The action of `label` in the directory at `directory`; `None` when it is not accepted.
+    const REFUSE: u32 = 0;
+
+    /// Whether an entry with the label is accepted, at the bottom of the stack or above it.
     #[inline(always)]
-    pub fn find(image: &impl Image, directory: u32, label: u32) -> Option<Self> {
-        match look_up(image, directory, label) {
-            0 => None,
-            action => Some(Self(action)),
-        }
+    pub const fn accepts(self, at_bottom: bool) -> bool {
+        self.0 != Self::REFUSE && !(at_bottom && self.0 & action::NEVER_AT_BOTTOM != 0)
     }
 
-    /// The rule that accepts the label, 1 or greater.
+    /// The rule that accepts the label, 1 or greater; 0 for a special-purpose label.
     #[inline(always)]
     pub const fn rule(self) -> u32 {
-        self.0 >> abi::ACTION_RULE_SHIFT
+        self.0 >> action::RULE_SHIFT
     }
 
-    /// Whether this router pops the label and interprets the next entry.
+    /// How the next entry is to be taken: [`action::OPAQUE`] and so on.
     #[inline(always)]
-    pub const fn pops(self) -> bool {
-        self.0 & abi::ACTION_POPS != 0
+    pub const fn next(self) -> u32 {
+        self.0 & action::NEXT_MASK
     }
 }
 
-/// The value of `label` in the directory at `offset`, 0 when it has none. Two or three loads,
+/// The value of `label` in the directory at `offset`, 0 when it has none: one to three loads,
 /// whatever the policy holds.
 #[inline(always)]
-fn look_up(image: &impl Image, offset: u32, label: u32) -> u32 {
-    find(image, offset, label).unwrap_or(0)
-}
-
-#[inline(always)]
 fn find(image: &impl Image, offset: u32, label: u32) -> Option<u32> {
-    let place = label & (directory::PAGE_LABELS - 1);
     let word = image.word(offset.wrapping_add(label >> directory::PAGE_SHIFT))?;
-    let operand = word >> directory::KIND_BITS;
-    match word & directory::KIND_MASK {
-        directory::UNIFORM => Some(operand),
-        directory::BITMAP => {
-            let bits = image.word(operand + 1 + (place >> 5))?;
-            if bits >> (place & 31) & 1 == 0 {
-                return Some(0);
-            }
-            image.word(operand)
-        }
-        directory::NARROW => {
-            let pair = image.word(operand + (place >> 1))?;
-            Some(pair >> ((place & 1) * 16) & 0xffff)
-        }
-        _ => image.word(operand + place),
+    let operand = word >> directory::WIDTH_BITS;
+    let width = word & directory::WIDTH_MASK;
+    if width == directory::UNIFORM {
+        return Some(operand);
     }
+    // The binary logarithm of the bits that a label has in the page.
+    let log = width - 1;
+    let at = (label & (directory::PAGE_LABELS - 1)) << log;
+    let numbers = image.word(operand + at / u32::BITS)?;
+    let number = numbers.wrapping_shr(at) & (u32::MAX.wrapping_shr(u32::BITS - (1 << log)));
+    if log > directory::PALETTE_BITS.ilog2() {
+        return Some(number);
+    }
+    image.word(operand + (directory::page_words(1) << log) + number)
 }

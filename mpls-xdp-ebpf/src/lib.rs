@@ -5,6 +5,7 @@
 //! program (`main.rs`) supplies readers over the packet and the policy map; user space supplies
 //! slices. Nothing here allocates, and every table read is bounded.
 #![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod abi;
 pub mod decision;

@@ -95,6 +95,24 @@ impl SpecialSet {
         Self(self.0 | special as u32)
     }
 
+    /// What an ingress that allows these does with a special-purpose label, 0 to 15; 0 where it
+    /// refuses it whatever follows.
+    pub const fn action(self, label: u32) -> u32 {
+        use crate::{abi::action::*, label_entry::*};
+
+        let (special, action) = match label {
+            IPV4_EXPLICIT_NULL | IPV6_EXPLICIT_NULL => (Special::ExplicitNull, EXPOSED),
+            ROUTER_ALERT => (Special::RouterAlert, EXPOSED | NEVER_AT_BOTTOM),
+            ENTROPY_INDICATOR => (Special::Entropy, ENTROPY_LABEL | NEVER_AT_BOTTOM),
+            GAL => (Special::Gal, EXPOSED),
+            OAM_ALERT => (Special::OamAlert, EXPOSED),
+            // Its permission comes after the value of the entry that follows (RFC 9017 §4).
+            EXTENSION => return EXTENDED_LABEL | NEVER_AT_BOTTOM,
+            _ => return 0,
+        };
+        if self.allows(special) { action } else { 0 }
+    }
+
     /// Whether `special` is allowed.
     pub const fn allows(self, special: Special) -> bool {
         self.0 & special as u32 != 0

@@ -20,12 +20,19 @@ use crate::{
 const ETHERNET_HEADER: usize = 14;
 /// Bytes of a frame that are run: more than any header takes, less than the kernel refuses.
 const MAX_RUN: usize = 60_000;
+/// Bytes of a frame that a test run has room for in one piece: a page of 4 KiB less headroom and
+/// `struct skb_shared_info`.
+const MAX_PIECE: usize = 3_000;
 /// `XDP_DROP` and `XDP_PASS`.
 const ACTIONS: [(u32, &str); 2] = [(1, "drop"), (2, "pass")];
 
 /// The kernel program under a policy, unattached.
 pub struct Replay {
-    program: FilterProgram,
+    /// The program for frames in one piece, and the one for frames in fragments, each loaded when
+    /// the first such frame comes.
+    programs: [Option<FilterProgram>; 2],
+    image: Vec<u32>,
+    slot: u32,
     manifest: Manifest,
     /// Whether the policy names the interface.
     named: bool,
@@ -64,16 +71,30 @@ impl Replay {
             unused,
         )?;
         let image = compile::compile(policy, &manifest)?;
-        let image_words = u32::try_from(image.len()).unwrap_or(NONE);
         let entry = manifest.interfaces.iter().find(|entry| entry.name == interface);
         // A slot that no interface of the policy has reads as one that is not named.
         let slot = entry.map_or(manifest.interfaces.len(), |entry| entry.slot as usize);
         let slot = u32::try_from(slot).unwrap_or(NONE);
-        let mut program = FilterProgram::load(Settings { slot, image_words, tracing: true }, None)?;
-        program.grow_counters(None, manifest.counter_end())?;
-        program.policy()?.activate(&Generation::create(&image, image_words)?)?;
         let named = entry.is_some();
-        Ok(Self { program, manifest, named })
+        let mut replay = Self { programs: [None, None], image, slot, manifest, named };
+        replay.program(false)?;
+        Ok(replay)
+    }
+
+    fn program(&mut self, fragments: bool) -> Result<&mut FilterProgram, KernelError> {
+        let place = usize::from(fragments);
+        let program = match self.programs[place].take() {
+            Some(program) => program,
+            None => {
+                let image_words = u32::try_from(self.image.len()).unwrap_or(NONE);
+                let settings = Settings { slot: self.slot, image_words, fragments, tracing: true };
+                let mut program = FilterProgram::load(settings, None)?;
+                program.grow_counters(None, self.manifest.counter_end())?;
+                program.policy()?.activate(&Generation::create(&self.image, image_words)?)?;
+                program
+            }
+        };
+        Ok(self.programs[place].insert(program))
     }
 
     /// Whether the policy names the interface; it passes everything when not.
@@ -105,7 +126,8 @@ impl Replay {
         let (action, trace) = if frame.len() < ETHERNET_HEADER {
             (2, UNTOUCHED)
         } else {
-            self.program.trace(&frame[..frame.len().min(MAX_RUN)], linear)?
+            let fragments = linear < frame.len() || frame.len() > MAX_PIECE;
+            self.program(fragments)?.trace(&frame[..frame.len().min(MAX_RUN)], linear)?
         };
         let verdict = ACTIONS
             .into_iter()

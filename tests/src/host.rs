@@ -138,10 +138,13 @@ impl Host {
     /// When it reads outside of the image.
     #[must_use]
     pub fn trace(&self, interface: &str, frame: &[u8]) -> Trace {
-        let image = Bounded { words: &self.image, outside: Cell::new(None) };
-        let verdict = decision::decide(&frame, frame::parse(&frame), &image, self.slot(interface));
-        let trace = verdict.trace(&image);
-        if let Some(offset) = image.outside.get() {
+        let outside = Cell::new(None);
+        let image = Bounded { words: &self.image, outside: &outside };
+        let framing = frame::parse(&frame);
+        let top = decision::top(&frame, framing);
+        let verdict = decision::decide(&frame, framing, top, &image, self.slot(interface));
+        let trace = verdict.trace(&frame, framing, &image);
+        if let Some(offset) = outside.get() {
             panic!("word {offset} of an image of {} was read", self.image.len());
         }
         trace
@@ -224,9 +227,10 @@ impl Host {
 }
 
 /// An image that remembers a read outside of it.
+#[derive(Clone, Copy)]
 struct Bounded<'a> {
     words: &'a [u32],
-    outside: Cell<Option<u32>>,
+    outside: &'a Cell<Option<u32>>,
 }
 
 impl Image for Bounded<'_> {
@@ -236,6 +240,10 @@ impl Image for Bounded<'_> {
             self.outside.set(Some(offset));
         }
         word
+    }
+
+    fn fixed(&self, offset: u32) -> u32 {
+        self.word(offset).unwrap_or(0)
     }
 }
 

@@ -21,13 +21,14 @@ const PACKAGE: &str = "mpls-xdp-ebpf";
 const BINARY: &str = "mpls-xdp-kernel";
 
 /// Compiler flags of the object; `--cfg bpf_target_arch` is fixed so that the host is not asked.
-const FLAGS: [&str; 6] = [
+const FLAGS: [&str; 7] = [
     "-Clinker=bpf-linker",
     "-Clinker-plugin-lto",
     "-Cdebuginfo=2",
     "-Clink-arg=--btf",
     "--cfg",
     "bpf_target_arch=\"x86_64\"",
+    "-Ctarget-cpu=v3",
 ];
 
 /// The folder of the library source as the compiler sees it. Cargo mixes its name into those of

@@ -21,6 +21,10 @@ pub(super) struct Arguments {
     /// Take another XDP program off an interface that the policy names
     #[arg(long)]
     replace: bool,
+    /// Take frames in fragments everywhere: do this before an MTU is raised beyond what the driver
+    /// has room for in one piece
+    #[arg(long)]
+    fragments: bool,
     /// Where to attach: in the driver, or in the network stack for drivers without XDP
     #[arg(long, value_enum, default_value = "native")]
     mode: Mode,
@@ -42,6 +46,7 @@ pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> 
             Mode::Generic => AttachMode::Generic,
         },
         replace: arguments.replace,
+        fragments: arguments.fragments,
     };
     let session = open(folders)?;
     let digest = filter::digest(file.text.as_bytes());

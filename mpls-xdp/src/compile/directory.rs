@@ -1,11 +1,10 @@
 //! Label directories: pages as small as what they hold, equal ones shared.
 
 use mpls_xdp_ebpf::abi::directory::{
-    BITMAP, BITMAP_LEN, KIND_BITS, LEN, NARROW, NARROW_LEN, PAGE_LABELS, PAGE_SHIFT, UNIFORM, WIDE,
-    WIDE_LEN,
+    LEN, PAGE_LABELS, PAGE_SHIFT, PALETTE_BITS, UNIFORM, WIDEST_WIDTH, WIDTH_BITS, page_words,
 };
 
-use super::{ImageBuilder, segments::Segment};
+use super::{ImageBuilder, segments::Segment, to_word};
 
 /// Builds the directory of sorted, disjoint segments and returns its offset.
 pub(super) fn build(image: &mut ImageBuilder, segments: &[Segment]) -> u32 {
@@ -32,51 +31,49 @@ pub(super) fn build(image: &mut ImageBuilder, segments: &[Segment]) -> u32 {
 
 /// The directory word of a page; the segments count from its first label.
 fn page_word(image: &mut ImageBuilder, segments: &[Segment]) -> u32 {
-    let word = |operand: u32, kind: u32| operand << KIND_BITS | kind;
-    let Some(any) = segments.first() else {
-        return word(0, UNIFORM);
-    };
-    let one_value = segments.iter().all(|segment| segment.value == any.value);
+    let word = |operand: u32, width: u32| operand << WIDTH_BITS | width;
     let covered: u32 = segments.iter().map(|segment| segment.last - segment.first + 1).sum();
-    if one_value && covered == PAGE_LABELS {
-        word(any.value, UNIFORM)
-    } else if one_value {
-        word(image.share(bitmap(any.value, segments)), BITMAP)
-    } else if segments.iter().all(|segment| segment.value <= u32::from(u16::MAX)) {
-        word(image.share(narrow(segments)), NARROW)
+    let nothing = (covered < PAGE_LABELS).then_some(0);
+    let mut values: Vec<u32> =
+        segments.iter().map(|segment| segment.value).chain(nothing).collect();
+    // In their own order, so that equal pages are equal to the word.
+    values.sort_unstable();
+    values.dedup();
+    let greatest = match values[..] {
+        [] => 0,
+        [value] => return word(value, UNIFORM),
+        [.., greatest] => greatest,
+    };
+    let fits = |width: u32| match bits(width) {
+        bits if bits <= PALETTE_BITS => values.len() <= 1 << bits,
+        bits => greatest.leading_zeros() + bits >= u32::BITS,
+    };
+    let width = (UNIFORM + 1..WIDEST_WIDTH).find(|width| fits(*width)).unwrap_or(WIDEST_WIDTH);
+    let page = if bits(width) <= PALETTE_BITS {
+        let number = |value| values.partition_point(|other| *other < value);
+        let mut page = pack(bits(width), segments, |value| to_word(number(value)));
+        page.extend(&values);
+        page
     } else {
-        word(image.share(wide(segments)), WIDE)
-    }
+        pack(bits(width), segments, |value| value)
+    };
+    word(image.share(page), width)
 }
 
-/// Each label of the segments with its value.
-fn labels(segments: &[Segment]) -> impl Iterator<Item = (u32, u32)> {
-    segments
-        .iter()
-        .flat_map(|segment| (segment.first..=segment.last).map(|label| (label, segment.value)))
+/// Bits that a label has in a page of this width.
+const fn bits(width: u32) -> u32 {
+    1 << (width - 1)
 }
 
-fn bitmap(value: u32, segments: &[Segment]) -> Vec<u32> {
-    let mut page = vec![0; BITMAP_LEN as usize];
-    page[0] = value;
-    for (label, _) in labels(segments) {
-        page[1 + (label / u32::BITS) as usize] |= 1 << (label % u32::BITS);
-    }
-    page
-}
-
-fn narrow(segments: &[Segment]) -> Vec<u32> {
-    let mut page = vec![0; NARROW_LEN as usize];
-    for (label, value) in labels(segments) {
-        page[(label / 2) as usize] |= value << (label % 2 * u16::BITS);
-    }
-    page
-}
-
-fn wide(segments: &[Segment]) -> Vec<u32> {
-    let mut page = vec![0; WIDE_LEN as usize];
-    for (label, value) in labels(segments) {
-        page[label as usize] = value;
+/// The numbers of a page's labels, those of the segments' values; the others are 0.
+fn pack(bits: u32, segments: &[Segment], number: impl Fn(u32) -> u32) -> Vec<u32> {
+    let mut page = vec![0; page_words(bits) as usize];
+    for segment in segments {
+        let number = number(segment.value);
+        for label in segment.first..=segment.last {
+            let at = label * bits;
+            page[(at / u32::BITS) as usize] |= number << (at % u32::BITS);
+        }
     }
     page
 }

@@ -7,12 +7,13 @@ mod vlan;
 use std::collections::HashMap;
 
 use mpls_xdp_ebpf::{
-    abi::{self, header, ingress, interface, profile},
+    abi::{self, action, header, ingress, interface, profile},
+    label_entry::FIRST_ORDINARY,
     policy::{Inner, Mode, Role},
 };
 use thiserror::Error;
 
-use self::segments::Layer;
+use self::segments::{Layer, Segment};
 use crate::{
     manifest::Manifest,
     policy::{ContextId, ContextKind, Ingress, LabelSet, Policy},
@@ -52,7 +53,7 @@ pub fn compile(policy: &Policy, manifest: &Manifest) -> Result<Vec<u32>, Compile
     let mut records = Vec::with_capacity(policy.ingresses.len());
     for (number, (ingress, entry)) in policy.ingresses.iter().zip(&manifest.ingresses).enumerate() {
         let directory = *directories
-            .entry((&ingress.contexts, &ingress.labels))
+            .entry((&ingress.contexts, &ingress.labels, ingress.special.bits()))
             .or_insert_with(|| accepted(&mut image, policy, ingress, &pops));
         let rules: Vec<u32> = entry.rules.iter().map(|rule| rule.slot).collect();
         let mut record = [0; ingress::LEN as usize];
@@ -61,18 +62,20 @@ pub fn compile(policy: &Policy, manifest: &Manifest) -> Result<Vec<u32>, Compile
         record[ingress::RULES as usize] = image.append(&rules);
         record[ingress::REASONS as usize] = entry.reasons;
         record[ingress::NUMBER as usize] = to_word(number);
-        records.push(image.append(&record));
+        records.push(record);
     }
     for entry in &manifest.interfaces {
         let bound = policy.ingresses.iter().zip(&records).filter_map(|(ingress, record)| {
-            (ingress.interface.as_str() == entry.name).then_some((&ingress.vlans[..], *record))
+            (ingress.interface.as_str() == entry.name).then_some((&ingress.vlans[..], record))
         });
         let root = vlan::root(&mut image, bound);
         let start = (abi::INTERFACES + entry.slot * interface::LEN) as usize;
         let record = &mut image.words[start..start + interface::LEN as usize];
         record[interface::NAMED as usize] = u32::from(!entry.detached);
         record[interface::COUNTERS as usize] = entry.counters;
-        record[interface::ROOT as usize..].copy_from_slice(&root);
+        record[interface::CHILDREN as usize] = root.children;
+        record[interface::UNTAGGED as usize..][..ingress::LEN as usize]
+            .copy_from_slice(&root.untagged);
     }
     image.finish(manifest)
 }
@@ -140,16 +143,20 @@ fn given_out(image: &mut ImageBuilder, policy: &Policy) -> u32 {
     directory::build(image, &segments)
 }
 
-/// The directory of what an ingress accepts: the first rule in the order written has a label.
+/// The directory of what an ingress accepts: the first rule in the order written has a label, and
+/// special-purpose labels have none.
 fn accepted(image: &mut ImageBuilder, policy: &Policy, ingress: &Ingress, pops: &LabelSet) -> u32 {
     let contexts =
         ingress.contexts.iter().map(|ContextId(context)| &policy.contexts[*context].labels);
     let layers: Vec<Layer<'_>> = contexts
         .chain(&ingress.labels)
         .zip(1..)
-        .map(|(labels, rule)| Layer { labels, value: rule << abi::ACTION_RULE_SHIFT })
+        .map(|(labels, rule)| Layer { labels, value: rule << action::RULE_SHIFT })
         .collect();
-    let segments = segments::mark(segments::stack(&layers), pops, abi::ACTION_POPS);
+    let mut segments: Vec<Segment> = (0..FIRST_ORDINARY)
+        .map(|label| Segment { first: label, last: label, value: ingress.special.action(label) })
+        .collect();
+    segments.extend(segments::mark(segments::stack(&layers), pops, action::EXPOSED));
     directory::build(image, &segments)
 }
 
@@ -164,8 +171,7 @@ struct ImageBuilder {
 
 impl Default for ImageBuilder {
     fn default() -> Self {
-        let fixed = abi::INTERFACES + abi::INTERFACE_SLOTS * interface::LEN;
-        Self { words: vec![0; fixed as usize], shared: HashMap::new(), beyond: 0 }
+        Self { words: vec![0; abi::FIXED_WORDS as usize], shared: HashMap::new(), beyond: 0 }
     }
 }
 

@@ -61,6 +61,8 @@ pub struct ApplyOptions {
     pub mode: AttachMode,
     /// Take other XDP programs off.
     pub replace: bool,
+    /// Attach the program that takes frames in fragments, also where the MTU does not need it yet.
+    pub fragments: bool,
 }
 
 /// What applying a policy changes; nothing has been changed yet.
@@ -172,6 +174,7 @@ pub fn plan(
         offloads: Vec::new(),
         uncovered: uncovered(&links, &manifest)?,
         reload: count_anew
+            || options.fragments
             || old.object != manifest.object
             || session.pins.numbered("policy-")?.len() > 1,
         count_anew,
@@ -269,8 +272,9 @@ fn switch(
     }
     // One program that stays unattached makes the maps that are not there. Its slot is one that
     // exists: early Linux 6.1 refuses a program that was cut down to "no such interface".
-    let settings = |slot| Settings { slot, image_words: capacity, tracing: false };
-    let mut maker = FilterProgram::load(settings(0), Some(pins))?;
+    let settings =
+        |slot, fragments| Settings { slot, image_words: capacity, fragments, tracing: false };
+    let mut maker = FilterProgram::load(settings(0, false), Some(pins))?;
     maker.grow_counters(Some(pins), plan.manifest.counter_end())?;
     let mut policy = maker.policy()?;
     if moves {
@@ -286,7 +290,10 @@ fn switch(
     if moves || plan.reload {
         // Those that leave do so after the switch, and must follow the same map until then.
         for program in &plan.programs {
-            program.replace(&mut FilterProgram::load(settings(program.slot), Some(pins))?)?;
+            fitting(options.fragments, |fragments| {
+                let settings = settings(program.slot, fragments);
+                Ok(program.replace(&mut FilterProgram::load(settings, Some(pins))?)?)
+            })?;
         }
     }
     for entry in &plan.manifest.interfaces {
@@ -296,23 +303,34 @@ fn switch(
         if plan.programs.iter().any(|program| program.ifindex == link.index) {
             continue;
         }
-        let mut program = FilterProgram::load(settings(entry.slot), Some(pins))?;
-        if let Some(xdp) = &link.xdp {
-            router::detach_foreign(link.index, xdp.mode)?;
-        }
-        let pin = PinnedProgram::attach(
-            &mut program,
-            pins,
-            entry.slot,
-            (&entry.name, link.index),
-            options.mode.into(),
-        )?;
+        let mut foreign = link.xdp.as_ref();
+        let pin = fitting(options.fragments, |fragments| {
+            let mut program = FilterProgram::load(settings(entry.slot, fragments), Some(pins))?;
+            if let Some(xdp) = foreign.take() {
+                router::detach_foreign(link.index, xdp.mode)?;
+            }
+            let interface = (entry.name.as_str(), link.index);
+            let mode = options.mode.into();
+            Ok(PinnedProgram::attach(&mut program, pins, entry.slot, interface, mode)?)
+        })?;
         attached.push(pin);
     }
 
     let generation = Generation::create(&plan.image, capacity)?;
     generation.pin(pins, plan.generation)?;
     Ok(policy.activate(&generation)?)
+}
+
+/// Puts the program for frames in one piece, unless `fragments` are asked for, and where the driver
+/// refuses that for its MTU, the one that takes fragments.
+fn fitting<T>(
+    fragments: bool,
+    mut put: impl FnMut(bool) -> Result<T, FilterError>,
+) -> Result<T, FilterError> {
+    match put(fragments) {
+        Err(FilterError::Kernel(error)) if !fragments && error.may_be_the_mtu() => put(true),
+        result => result,
+    }
 }
 
 /// Removes what the policy in force does not use.

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use aya::maps::{ArrayOfMaps, Map, MapData, PerCpuArray};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY;
-use mpls_xdp_ebpf::abi::{BLOCK_COUNTERS, CHUNK_BLOCKS, CHUNK_COUNTERS, Counter, CounterBlock};
+use mpls_xdp_ebpf::abi::{CHUNK_COUNTERS, Counter, CounterChunk};
 
 use super::{KernelError, Pins, definition};
 
-/// Bytes of a map value.
-const BLOCK_BYTES: u32 = 256;
-const _: () = assert!(BLOCK_BYTES as usize == size_of::<CounterBlock>());
+/// Bytes of a chunk.
+const CHUNK_BYTES: u32 = 16 << 10;
+const _: () = assert!(CHUNK_BYTES as usize == size_of::<CounterChunk>());
 
 /// A snapshot of all counters, summed over the CPUs.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ impl Counters {
         let mut slots = Vec::new();
         for (path, _) in pins.numbered("counters-")? {
             let chunk = PerCpuArray::try_from(Map::PerCpuArray(MapData::from_pin(path)?))?;
-            read_chunk(&chunk, &mut slots)?;
+            slots.extend(sum(&chunk)?);
         }
         Ok(Self { slots })
     }
@@ -67,9 +67,8 @@ pub(super) fn grow(map: &mut Map, pins: Option<&Pins>, end: u32) -> Result<(), K
         None => 0,
     };
     for chunk in u32::try_from(present).unwrap_or(u32::MAX)..end.div_ceil(CHUNK_COUNTERS) {
-        let chunk_of_blocks =
-            definition::array(BPF_MAP_TYPE_PERCPU_ARRAY, BLOCK_BYTES, CHUNK_BLOCKS, 0);
-        let map = MapData::create(chunk_of_blocks, "mpls_counters", None)?;
+        let definition = definition::array(BPF_MAP_TYPE_PERCPU_ARRAY, CHUNK_BYTES, 1, 0);
+        let map = MapData::create(definition, "mpls_counters", None)?;
         // Set before it is pinned: a chunk whose pin is there is in use.
         counters.set(chunk, &map, 0)?;
         if let Some(pins) = pins {
@@ -79,20 +78,14 @@ pub(super) fn grow(map: &mut Map, pins: Option<&Pins>, end: u32) -> Result<(), K
     Ok(())
 }
 
-fn read_chunk(
-    chunk: &PerCpuArray<MapData, CounterBlock>,
-    slots: &mut Vec<Counter>,
-) -> Result<(), KernelError> {
-    for block in 0..CHUNK_BLOCKS {
-        let cpus = chunk.get(&block, 0)?;
-        let mut sums = [Counter::default(); BLOCK_COUNTERS as usize];
-        for cpu in cpus.iter() {
-            for (sum, counter) in sums.iter_mut().zip(cpu) {
-                sum.packets += counter.packets;
-                sum.bytes += counter.bytes;
-            }
+/// A chunk's counters, summed over the CPUs.
+fn sum(chunk: &PerCpuArray<MapData, CounterChunk>) -> Result<Vec<Counter>, KernelError> {
+    let mut sums = vec![Counter::default(); CHUNK_COUNTERS as usize];
+    for cpu in chunk.get(&0, 0)?.iter() {
+        for (sum, counter) in sums.iter_mut().zip(cpu) {
+            sum.packets += counter.packets;
+            sum.bytes += counter.bytes;
         }
-        slots.extend(sums);
     }
-    Ok(())
+    Ok(sums)
 }

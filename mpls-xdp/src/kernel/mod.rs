@@ -112,6 +112,13 @@ pub enum KernelError {
     Manifest(#[from] serde_json::Error),
 }
 
+impl KernelError {
+    /// Whether the driver refused a program that takes no fragments, perhaps because of the MTU.
+    pub(crate) fn may_be_the_mtu(&self) -> bool {
+        matches!(self, Self::NoNativeXdp(_) | Self::Attach { .. } | Self::Program(_))
+    }
+}
+
 impl From<ProgramError> for KernelError {
     fn from(error: ProgramError) -> Self {
         match error {

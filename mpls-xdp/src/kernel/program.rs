@@ -13,8 +13,9 @@ use super::{KernelError, Pins, PolicyMap, counters};
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("KERNEL_OBJECT"));
 /// SHA-256 of [`OBJECT`], in hexadecimal.
 const OBJECT_DIGEST: &str = env!("KERNEL_OBJECT_DIGEST");
-/// Name of the program in the object and in the kernel.
-const PROGRAM: &str = "mpls_xdp";
+/// Names of the programs in the object and in the kernel: for frames in one piece, and for frames
+/// that may come in fragments.
+const PROGRAMS: [&str; 2] = ["mpls_xdp", "mpls_xdp_frags"];
 
 /// The trace of a frame that passes without a verdict.
 pub(crate) const UNTOUCHED: Trace =
@@ -27,6 +28,8 @@ pub struct Settings {
     pub slot: u32,
     /// Words of the images that it reads.
     pub image_words: u32,
+    /// Whether it takes frames in fragments, which costs each frame the question how long it is.
+    pub fragments: bool,
     /// Whether it writes each verdict to the trace map.
     pub tracing: bool,
 }
@@ -34,6 +37,7 @@ pub struct Settings {
 /// A copy of the kernel program.
 pub struct FilterProgram {
     ebpf: Ebpf,
+    name: &'static str,
     #[cfg(feature = "log")]
     logger: aya_log::EbpfLogger<&'static dyn log::Log>,
 }
@@ -44,11 +48,14 @@ impl FilterProgram {
         OBJECT_DIGEST
     }
 
-    /// Whether a loaded program is a copy of this one by its name; no, where privileges to ask are
-    /// missing (`CAP_SYS_ADMIN`).
+    /// Whether a loaded program is a copy of one of these by its name; no, where privileges to ask
+    /// are missing (`CAP_SYS_ADMIN`).
     pub fn is_copy(id: u32) -> bool {
         let mut loaded = loaded_programs().filter_map(Result::ok);
-        loaded.any(|program| program.id() == id && program.name_as_str() == Some(PROGRAM))
+        loaded.any(|program| {
+            let is_ours = |name| PROGRAMS.contains(&name);
+            program.id() == id && program.name_as_str().is_some_and(is_ours)
+        })
     }
 
     /// Loads a copy. With `pins` it shares their maps, which are made if they are not there.
@@ -71,8 +78,10 @@ impl FilterProgram {
                 .map_pin_path("TRACE", pins.path("trace"));
         }
         let mut ebpf = loader.load(&object).map_err(permission)?;
-        xdp(&mut ebpf)?.load()?;
+        let name = PROGRAMS[usize::from(settings.fragments)];
+        xdp(&mut ebpf, name)?.load()?;
         Ok(Self {
+            name,
             #[cfg(feature = "log")]
             logger: aya_log::EbpfLogger::init(&mut ebpf).map_err(KernelError::Log)?,
             ebpf,
@@ -85,7 +94,7 @@ impl FilterProgram {
     ///
     /// Never for the committed object.
     pub fn xdp(&mut self) -> Result<&mut Xdp, KernelError> {
-        xdp(&mut self.ebpf)
+        xdp(&mut self.ebpf, self.name)
     }
 
     /// The map of the active generation. The program must be kept while nothing else holds the
@@ -136,8 +145,8 @@ impl FilterProgram {
     }
 }
 
-fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, KernelError> {
-    Ok(ebpf.program_mut(PROGRAM).ok_or_else(|| missing(PROGRAM))?.try_into()?)
+fn xdp<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, KernelError> {
+    Ok(ebpf.program_mut(name).ok_or_else(|| missing(name))?.try_into()?)
 }
 
 /// A `struct xdp_md` of a frame whose linear part has `linear` bytes: `data_end` is the second of

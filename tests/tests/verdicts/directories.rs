@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
-use mpls_xdp_ebpf::abi::{INTERFACES, directory, header, ingress, interface, vlan_node};
+use mpls_xdp_ebpf::abi::{INTERFACES, directory, header, ingress, interface};
 use mpls_xdp_tests::frame::Frame;
 
 use crate::judges::{Judges, Tally, kind};
@@ -83,23 +83,30 @@ fn run(judges: &mut Judges, labels: impl IntoIterator<Item = u32>) -> Tally {
     tally
 }
 
-/// The kinds of pages of what eth0's untagged ingress accepts, by page.
-fn kinds(judges: &Judges) -> Vec<u32> {
+/// How many bits a label has in each page of what eth0's untagged ingress accepts.
+fn bits(judges: &Judges) -> Vec<u32> {
     let image = judges.image();
     let slot = judges.manifest().interfaces[0].slot;
-    let root = INTERFACES + slot * interface::LEN + interface::ROOT;
-    let record = image[(root + vlan_node::INGRESS) as usize];
+    let record = INTERFACES + slot * interface::LEN + interface::UNTAGGED;
     let start = image[(record + ingress::DIRECTORY) as usize] as usize;
     let words = &image[start..start + directory::LEN as usize];
-    words.iter().map(|word| word & directory::KIND_MASK).collect()
+    words.iter().map(bits_of).collect()
 }
 
-/// The kinds of pages of what the router gave out.
+/// The same of what the router gave out.
 fn given_out(judges: &Judges) -> BTreeSet<u32> {
     let image = judges.image();
     let start = image[header::GIVEN_OUT as usize] as usize;
     let words = &image[start..start + directory::LEN as usize];
-    words.iter().map(|word| word & directory::KIND_MASK).collect()
+    words.iter().map(bits_of).collect()
+}
+
+/// Bits of a label in the page of a directory word; 0 where all of its labels have one value.
+fn bits_of(word: &u32) -> u32 {
+    match word & directory::WIDTH_MASK {
+        directory::UNIFORM => 0,
+        width => 1 << (width - 1),
+    }
 }
 
 const TRANSPORT: &str = "kind = \"transport\"";
@@ -107,7 +114,7 @@ const VRF: &str = "kind = \"vrf\"";
 const POPS: &str = "kind = \"transport\"\npops = true";
 
 #[test]
-fn pages_of_every_kind_in_one_directory() {
+fn pages_of_every_width_in_one_directory() {
     let mut draft = Draft::new();
     // Page 4 is one value, page 5 a part of one, page 6 has several.
     draft.context("whole", TRANSPORT, &[4 * PAGE..=5 * PAGE - 1], true);
@@ -115,6 +122,11 @@ fn pages_of_every_kind_in_one_directory() {
     draft.context("several", TRANSPORT, &[6 * PAGE..=6 * PAGE + 31], true);
     draft.context("popping", POPS, &[6 * PAGE + 30..=6 * PAGE + 63], true);
     draft.context("foreign", VRF, &[6 * PAGE + 60..=8 * PAGE - 1], false);
+    // Page 9: too many values for four bits.
+    for number in 0..20 {
+        let label = 9 * PAGE + number * 50;
+        draft.context(&format!("few{number}"), VRF, &[label..=label], true);
+    }
     // Pages 100 to 116: one label for each of many contexts, and one more a lot further on.
     for number in 0..MANY {
         let lines = if number % 3 == 0 { POPS } else { VRF };
@@ -123,14 +135,12 @@ fn pages_of_every_kind_in_one_directory() {
         draft.context(&format!("c{number}"), lines, &[near..=near, far..=far], true);
     }
     let mut judges = draft.judges();
-    let kinds = kinds(&judges);
-    assert_eq!(kinds[3], directory::UNIFORM);
-    assert_eq!(kinds[4], directory::UNIFORM);
-    assert_eq!(kinds[5], directory::BITMAP);
-    assert_eq!(kinds[6], directory::NARROW);
-    assert_eq!(kinds[100], directory::NARROW);
-    assert!(kinds.iter().filter(|kind| **kind == directory::WIDE).count() >= 2, "{kinds:?}");
-    assert!(given_out(&judges).contains(&directory::NARROW));
+    let bits = bits(&judges);
+    // Page 0 has the special-purpose labels, and none of the others.
+    assert_eq!(bits[..10], [4, 0, 0, 0, 0, 1, 2, 0, 0, 8]);
+    assert_eq!(bits[100], 16);
+    assert!(bits.iter().filter(|bits| **bits == 32).count() >= 2, "{bits:?}");
+    assert!(given_out(&judges).contains(&2));
 
     // The first contexts whole, of the many every so often: the oracle asks each of them.
     let first: BTreeSet<u32> = draft.edges(1).into_iter().filter(|l| *l < MANY_FROM).collect();
@@ -157,9 +167,9 @@ fn the_full_range() {
         let mut draft = Draft::new();
         draft.context("all", lines, &[16..=LAST], true);
         let mut judges = draft.judges();
-        let kinds = kinds(&judges);
-        assert_eq!(kinds[0], directory::BITMAP);
-        assert!(kinds[1..].iter().all(|kind| *kind == directory::UNIFORM), "{kinds:?}");
+        let bits = bits(&judges);
+        assert_eq!(bits[0], 4);
+        assert!(bits[1..].iter().all(|bits| *bits == 0), "{bits:?}");
         let labels: BTreeSet<u32> =
             page_edges().chain(0..40).chain((16..=LAST).step_by(1_009)).chain([LAST]).collect();
         let ordinary = labels.iter().filter(|label| **label >= 16).count();
@@ -181,7 +191,9 @@ fn scattered_labels() {
     let pairs: Vec<_> = (20..=LAST - 1).step_by(4_001).map(|label| label..=label + 1).collect();
     draft.context("pairs", VRF, &pairs, false);
     let mut judges = draft.judges();
-    assert!(kinds(&judges).iter().all(|kind| *kind == directory::NARROW));
+    let bits = bits(&judges);
+    assert_eq!(bits[0], 4);
+    assert!(bits[1..].iter().all(|bits| *bits == 2), "{bits:?}");
     let tally = run(&mut judges, draft.edges(2));
     for kind in ["accepted", "implicit_null", "label_out_of_vrf", "label_out_of_range"] {
         assert!(tally.get(kind).is_some_and(|count| *count > 100), "too few {kind}: {tally:?}");

@@ -52,8 +52,12 @@ fn a_boundary_anywhere_in_the_headers_changes_nothing() {
 #[test]
 fn a_split_frame_really_has_its_rest_in_a_fragment() {
     let frame = stack(&[50, 100]);
-    let settings =
-        Settings { slot: 0, image_words: u32::try_from(TEMPLATE_WORDS).unwrap(), tracing: true };
+    let settings = Settings {
+        slot: 0,
+        image_words: u32::try_from(TEMPLATE_WORDS).unwrap(),
+        fragments: true,
+        tracing: true,
+    };
     let mut program = FilterProgram::load(settings, None)
         .unwrap_or_else(|error| panic!("cannot load the kernel program: {error}"));
     for linear in 0..=frame.len() {

@@ -301,7 +301,7 @@ const PASS: u32 = 2;
 
 fn load(slot: u32, image_words: usize) -> FilterProgram {
     let image_words = u32::try_from(image_words).expect("the image is small");
-    FilterProgram::load(Settings { slot, image_words, tracing: true }, None)
+    FilterProgram::load(Settings { slot, image_words, fragments: true, tracing: true }, None)
         .unwrap_or_else(|error| panic!("cannot load the kernel program: {error}"))
 }
 
@@ -333,8 +333,10 @@ fn a_program_that_cannot_tell_its_interface_binds_nothing() {
             let action = if reason.is_some() { DROP } else { PASS };
             assert_eq!(program.trace(&frame, frame.len()).unwrap(), (action, nowhere));
             let frame = &frame[..];
-            let host = decision::decide(&frame, parse(&frame), &image, slot).trace(&image);
-            assert_eq!(host, nowhere);
+            let framing = parse(&frame);
+            let top = decision::top(&frame, framing);
+            let host = decision::decide(&frame, framing, top, &image, slot);
+            assert_eq!(host.trace(&frame, framing, &image), nowhere);
         }
     }
 }

@@ -19,6 +19,8 @@ use crate::judges::case;
 
 /// Bytes of an Ethernet header: the kernel runs no shorter frame, and no driver delivers one.
 const ETHERNET_HEADER: usize = 14;
+/// No longer frame is run in one piece.
+const MAX_PIECE: usize = 3_000;
 /// Words of the smallest image that programs are loaded for.
 const SMALLEST: u32 = 1 << 16;
 /// The first kernel whose test runs split a frame anywhere.
@@ -29,7 +31,7 @@ const ACTIONS: [u32; 2] = [1, 2];
 /// Where policies come into force, without any interface.
 pub struct Stand {
     /// Programs by slot and words of images.
-    programs: HashMap<(u32, u32), FilterProgram>,
+    programs: HashMap<(u32, u32, bool), FilterProgram>,
     session: Session,
     generation: u64,
     /// Frames that the kernel ran; one that was run twice, whole and split, counts once.
@@ -78,10 +80,10 @@ impl Trial<'_> {
         let end = self.host.manifest().counter_end();
         let number = self.stand.generation;
         let slot = 0;
-        self.program(slot);
+        self.program(slot, false);
         let Stand { programs, session, .. } = &mut *self.stand;
         let pins = session.pins();
-        let program = programs.get_mut(&(slot, self.words)).expect("it was loaded");
+        let program = programs.get_mut(&(slot, self.words, false)).expect("it was loaded");
         program.grow_counters(Some(pins), end).expect("more counters");
         generation.pin(pins, number).expect("the image can be pinned");
         program.policy().expect("a map").activate(&generation).expect("the image fits");
@@ -92,13 +94,13 @@ impl Trial<'_> {
         }
     }
 
-    /// The program of a slot.
-    fn program(&mut self, slot: u32) -> &mut FilterProgram {
+    /// The program of a slot, for frames in one piece or in fragments.
+    fn program(&mut self, slot: u32, fragments: bool) -> &mut FilterProgram {
         let Stand { programs, session, .. } = &mut *self.stand;
-        match programs.entry((slot, self.words)) {
+        match programs.entry((slot, self.words, fragments)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let settings = Settings { slot, image_words: self.words, tracing: true };
+                let settings = Settings { slot, image_words: self.words, fragments, tracing: true };
                 let program = FilterProgram::load(settings, Some(session.pins()));
                 entry.insert(program.unwrap_or_else(|error| panic!("cannot load: {error}")))
             }
@@ -128,8 +130,11 @@ impl Trial<'_> {
         let judgement = self.host.judge_as(&host, interface, frame)?;
         if frame.len() >= ETHERNET_HEADER {
             let slot = self.host.slot(interface);
+            // Each of both programs gets half of the frames that both can take.
+            let piece = linear == frame.len() && linear <= MAX_PIECE;
+            let fragments = !piece || self.stand.frames % 2 == 1;
             let (action, kernel) = self
-                .program(slot)
+                .program(slot, fragments)
                 .trace(frame, linear)
                 .map_err(|error| format!("the kernel does not run the frame: {error}"))?;
             self.stand.frames += usize::from(linear == frame.len());
