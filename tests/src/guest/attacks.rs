@@ -39,6 +39,8 @@ fn carry_out(family: &[Attack], notes: &mut Notes) -> Result<()> {
     let mut errors = Vec::new();
     let mut carried_out = 0_u32;
     for attack in family.iter().filter(short) {
+        // Slow machines take minutes for a family, and silence would be taken for a hang.
+        println!("        {}", attack.title());
         if let Err(error) = one(attack) {
             errors.push(format!("{error:#}"));
         }

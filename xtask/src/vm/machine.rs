@@ -18,10 +18,11 @@ use super::{guest::Guest, kernel::Kernel, qemu::Qemu, verdict::Verdict};
 
 /// Mebibytes of memory.
 const MEMORY: &str = "1024";
-/// Nothing that a guest does takes so long without a line on the console.
+/// Nothing that a guest does takes so long without a line on the console; what it waits for itself,
+/// it gives up earlier and says so.
 const SILENCE: Duration = Duration::from_secs(300);
-/// A guest that takes longer has gone astray.
-const TOTAL: Duration = Duration::from_secs(30 * 60);
+/// A guest that takes longer has gone astray; it takes some minutes where it has a CPU to itself.
+const TOTAL: Duration = Duration::from_secs(45 * 60);
 /// What the kernel tells on the console: nothing but trouble, or all that an operator would see.
 const SILENT: &str = "quiet loglevel=4";
 const VERBOSE: &str = "loglevel=7";
