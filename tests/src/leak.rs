@@ -32,10 +32,9 @@ use anyhow::{Context, Result, ensure};
 use aya::maps::loaded_maps;
 use aya::programs::{loaded_links, loaded_programs};
 
-use crate::lab::NamespaceId;
+use crate::lab::{NamespaceId, PATIENCE};
 
-/// How long the kernel may take to free what nobody holds any more: it does so in the background.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How often to look: the kernel frees in the background what nobody holds any more.
 const INTERVAL: Duration = Duration::from_millis(5);
 
 /// Programs, maps and links of the kernel, by their numbers.

@@ -27,7 +27,7 @@ mod upstream;
 mod vlan;
 
 pub use ledger::{Count, Ledger};
-pub use run::{Target, router};
+pub use run::{Flooded, Target, router};
 pub use story::{Fate, Neighbour, Sending, Sent, Story};
 
 /// Calls a macro with the list of all attacks: `family: attack, attack; family: …`.

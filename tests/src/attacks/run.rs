@@ -22,6 +22,18 @@ const SHOWN: usize = 5;
 /// What the policy of an attack says once.
 const ENFORCE: &str = "mode = \"enforce\"";
 
+/// Rounds of a flood on veth pairs: a million frames and more.
+const ROUNDS: usize = 65_536;
+
+/// What became of a flood.
+#[derive(Clone, Copy, Debug)]
+pub struct Flooded {
+    /// How often its frames were sent.
+    pub rounds: usize,
+    /// How many frames the router's kernel got.
+    pub arrived: u64,
+}
+
 /// A router that can be attacked, on whatever wires.
 pub trait Target {
     /// Puts a policy in force, with all counters at 0.
@@ -37,6 +49,13 @@ pub trait Target {
     ///
     /// When they cannot be sent, or when something else arrives.
     fn probe(&self, interface: &str, frames: &[&[u8]]) -> Result<Vec<bool>>;
+
+    /// Sends frames to an interface again and again, as fast and as often as the wires can.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be sent.
+    fn flood(&self, interface: &str, frames: &[&[u8]]) -> Result<Flooded>;
 
     /// The counters, as `stats --json` has them.
     ///
@@ -62,6 +81,12 @@ impl Target for Router {
 
     fn probe(&self, interface: &str, frames: &[&[u8]]) -> Result<Vec<bool>> {
         self.wire(interface)?.probe(frames)
+    }
+
+    fn flood(&self, interface: &str, frames: &[&[u8]]) -> Result<Flooded> {
+        let frames: Vec<_> = frames.iter().map(|frame| frame.to_vec()).collect();
+        let arrived = self.wire(interface)?.flood(&frames, ROUNDS)?;
+        Ok(Flooded { rounds: ROUNDS, arrived })
     }
 
     fn stats(&self) -> Result<Value> {
@@ -98,10 +123,11 @@ impl Attack {
     ///
     /// When something else happens: the error tells the whole story.
     pub fn run(&self, target: &impl Target, mode: Mode) -> Result<()> {
-        let Story { who, threat, source, policy, frames, totals, .. } = self.story();
+        let story = self.story();
+        let Story { who, threat, source, policy, .. } = story;
         let policy = mode.policy(policy)?;
         let mut trial = Trial::new(&policy, mode, target);
-        let ran = trial.run(frames, totals);
+        let ran = trial.run(story);
         if ran.is_ok() && trial.wrong == 0 && trial.miscounted.is_empty() {
             return Ok(());
         }
@@ -162,8 +188,20 @@ impl<'a, T: Target> Trial<'a, T> {
         }
     }
 
-    fn run(&mut self, frames: impl Iterator<Item = Sent>, totals: &[(&str, u64)]) -> Result<()> {
+    fn run(&mut self, story: Story) -> Result<()> {
+        let Story { frames, totals, is_flood, .. } = story;
         self.target.apply(self.policy)?;
+        let rounds = if is_flood {
+            self.flood(&frames.collect::<Vec<_>>())?
+        } else {
+            self.stream(frames)?;
+            1
+        };
+        self.count(totals, rounds)
+    }
+
+    /// Sends frames that are judged one by one.
+    fn stream(&mut self, frames: impl Iterator<Item = Sent>) -> Result<()> {
         let mut volley = Vec::with_capacity(VOLLEY);
         for sent in frames {
             let elsewhere =
@@ -174,8 +212,35 @@ impl<'a, T: Target> Trial<'a, T> {
             }
             volley.push(sent);
         }
-        self.fire(&volley)?;
-        self.count(totals)
+        self.fire(&volley)
+    }
+
+    /// Sends a flood, of which one round before and one after it are judged frame by frame. Returns
+    /// the number of rounds.
+    fn flood(&mut self, round: &[Sent]) -> Result<u64> {
+        self.fire(round)?;
+        let interface = round.first().context("a flood of nothing")?.interface;
+        let frames: Vec<_> = round.iter().map(|sent| sent.frame.as_slice()).collect();
+        let Flooded { rounds, arrived } = self.target.flood(interface, &frames)?;
+        let mut expected = 0;
+        for sent in round {
+            let judgement = self.oracle.judge(sent.interface, &sent.frame);
+            for _ in 0..rounds {
+                self.tally.feed(sent.interface, sent.frame.len(), &judgement);
+                self.expected.add(sent);
+            }
+            expected += u64::from(self.passes(sent)) * rounds as u64;
+        }
+        self.sent += rounds * round.len();
+        if arrived != expected {
+            self.wrong += usize::try_from(arrived.abs_diff(expected))?;
+            self.shown.push(format!(
+                "of {} frames of the flood {arrived} came through instead of {expected}",
+                rounds * round.len()
+            ));
+        }
+        self.fire(round)?;
+        Ok(rounds as u64 + 2)
     }
 
     /// Sends frames that are for one interface.
@@ -191,7 +256,7 @@ impl<'a, T: Target> Trial<'a, T> {
     }
 
     fn judge(&mut self, sent: &Sent, arrived: bool) {
-        let passes = self.mode == Mode::Monitor || !matches!(sent.fate, Fate::Dropped(_));
+        let passes = self.passes(sent);
         let seen = self.target.shows(&sent.frame);
         let judgement = self.oracle.judge(sent.interface, &sent.frame);
         let agrees = agrees(sent, self.mode, &judgement);
@@ -203,6 +268,11 @@ impl<'a, T: Target> Trial<'a, T> {
         }
         self.tally.feed(sent.interface, sent.frame.len(), &judgement);
         self.expected.add(sent);
+    }
+
+    /// Whether the router's kernel is to get this frame.
+    fn passes(&self, sent: &Sent) -> bool {
+        self.mode == Mode::Monitor || !matches!(sent.fate, Fate::Dropped(_))
     }
 
     /// A frame that went wrong.
@@ -224,15 +294,17 @@ impl<'a, T: Target> Trial<'a, T> {
         )
     }
 
-    /// Holds the counters against the fates and against the oracle.
-    fn count(&mut self, totals: &[(&str, u64)]) -> Result<()> {
+    /// Holds the counters against the fates, against the oracle, and against the totals of so many
+    /// rounds.
+    fn count(&mut self, totals: &[(&str, u64)], rounds: u64) -> Result<()> {
         let stats = self.target.stats()?;
         let actual = Ledger::read(&stats).context("reading the counters")?;
         let by_hand = self.expected.ledger(self.mode).differences(&actual);
         self.miscounted.extend(by_hand.iter().map(|line| format!("counter {line}")));
         let by_oracle = self.tally.differences(&stats);
         self.miscounted.extend(by_oracle.iter().map(|line| format!("the oracle counts {line}")));
-        for &(of, expected) in totals {
+        for &(of, each) in totals {
+            let expected = each * rounds;
             let counted = actual.total(of);
             if counted != expected {
                 let line = format!("total of {of}: expected {expected}; counted {counted}");

@@ -118,8 +118,11 @@ pub struct Story {
     pub interfaces: Vec<&'static str>,
     /// The frames, in order. Too many to keep, sometimes.
     pub frames: Box<dyn Iterator<Item = Sent>>,
-    /// How many frames end how, counted by hand: by reason, or by rule for those that pass. Empty
-    /// where the frames are few enough to see.
+    /// Whether the frames are one round of a flood: then they are sent again and again, as fast as
+    /// the wires take them.
+    pub is_flood: bool,
+    /// How many frames end how, counted by hand: by reason, or by rule for those that pass; of a
+    /// flood those of one round. Empty where the frames are few enough to see.
     pub totals: &'static [(&'static str, u64)],
 }
 
@@ -143,7 +146,27 @@ impl Story {
         frames: impl Iterator<Item = Sent> + 'static,
     ) -> Self {
         let frames = Box::new(frames);
-        Self { who, threat, source, policy, mtu: 1_500, interfaces, frames, totals: &[] }
+        Self {
+            who,
+            threat,
+            source,
+            policy,
+            mtu: 1_500,
+            interfaces,
+            frames,
+            is_flood: false,
+            totals: &[],
+        }
+    }
+
+    /// A flood, of which these frames are one round. They all go to one interface, and are as a
+    /// [`Generator`](crate::lab::Generator) needs them.
+    pub fn flood(
+        told: [&'static str; 3],
+        policy: &'static str,
+        round: impl IntoIterator<Item = Sent>,
+    ) -> Self {
+        Self { is_flood: true, ..Self::new(told, policy, round) }
     }
 
     /// The same story on wires with this MTU.

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::lab::{Link, Namespace, Port, Store, Veth, probe};
+use crate::lab::{Link, Namespace, Port, Store, Veth, flood, probe};
 use crate::product;
 
 /// The neighbour's end of every wire.
@@ -26,6 +26,8 @@ pub struct Router {
 pub struct Wire {
     /// The router's end.
     pub interface: Link,
+    /// The neighbour's end.
+    pub uplink: Link,
     /// Where the neighbour sends.
     pub outside: Port,
     /// What the router's kernel gets to see.
@@ -147,8 +149,17 @@ impl Wire {
         let neighbour = Namespace::new(neighbour)?;
         let (interface, uplink) =
             Veth::between((router, interface), (&neighbour, UPLINK)).mtu(mtu).create()?;
+        Self::of(interface, uplink)
+    }
+
+    /// A wire of two ends that are there already.
+    ///
+    /// # Errors
+    ///
+    /// When a port cannot be opened on one of them.
+    pub fn of(interface: Link, uplink: Link) -> Result<Self> {
         let (outside, inside) = (uplink.port()?, interface.port()?);
-        Ok(Self { interface, outside, inside })
+        Ok(Self { interface, uplink, outside, inside })
     }
 
     /// Lets the neighbour send frames and says of each whether the router's kernel got it.
@@ -158,5 +169,15 @@ impl Wire {
     /// As [`probe`].
     pub fn probe(&self, frames: &[impl AsRef<[u8]>]) -> Result<Vec<bool>> {
         probe(&self.outside, &self.inside, frames)
+    }
+
+    /// Lets the neighbour send so many rounds of these frames as fast as a veth takes them, and
+    /// says how many the router's kernel got.
+    ///
+    /// # Errors
+    ///
+    /// As [`flood`].
+    pub fn flood(&self, frames: &[Vec<u8>], rounds: usize) -> Result<u64> {
+        flood((&self.uplink, &self.outside), &self.inside, frames, rounds)
     }
 }

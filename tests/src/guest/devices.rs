@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
@@ -10,10 +10,9 @@ use super::Report;
 use super::trial::{Trial, refusal, status};
 use crate::demo::{Router, Wire};
 use crate::frame::{C_TAG, Frame, S_TAG, Tag};
-use crate::lab::{Link, Namespace, Veth};
+use crate::lab::{Link, Namespace, PATIENCE, Veth};
 
 const STRIPPING: &str = "rx-vlan-hw-parse";
-const TIMEOUT: Duration = Duration::from_secs(20);
 /// Where the kernel keeps its switches for MPLS.
 const MPLS: &str = "/proc/sys/net/mpls/conf";
 
@@ -79,7 +78,7 @@ fn vlan_device_gets_its_frames() -> Result<()> {
         bad.build(),
     ])?;
     ensure!(arrived == [false, true, false], "arrived: {arrived:?}");
-    let got = device.collect(1, TIMEOUT)?;
+    let got = device.collect(1, PATIENCE)?;
     ensure!(got == [good.build()], "the VLAN device got {got:02x?}");
     Ok(())
 }
@@ -101,8 +100,7 @@ impl Bonded {
         let bond = Link::bond(&namespace, "bond0", &[&eth4, &eth5])?;
         let members = [eth4, eth5];
         let interface = named(&bond, &members);
-        let wire = Wire { outside: up4.port()?, inside: interface.port()?, interface };
-        let router = Router::of(namespace, vec![wire])?;
+        let router = Router::of(namespace, vec![Wire::of(interface, up4.clone())?])?;
         Ok(Self { router, members, uplinks: [up4, up5] })
     }
 
@@ -200,14 +198,14 @@ fn counted(router: &Router) -> Result<u64> {
 
 /// Asks until so many frames are counted: nothing comes out of a member in reserve.
 fn wait_for_count(router: &Router, expected: u64) -> Result<()> {
-    let deadline = std::time::Instant::now() + TIMEOUT;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let counted = counted(router)?;
         if counted == expected {
             return Ok(());
         }
         ensure!(
-            counted < expected && std::time::Instant::now() < deadline,
+            counted < expected && Instant::now() < deadline,
             "{counted} frames are counted instead of {expected}"
         );
     }

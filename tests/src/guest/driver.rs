@@ -3,7 +3,6 @@
 use std::fs;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -13,6 +12,7 @@ use super::nic::{Driver, MTU};
 use super::trial::{Trial, refusal, status};
 use crate::demo::{Router, Wire};
 use crate::frame::{Frame, IPV4, LabelEntry, MPLS_UPSTREAM, OLD_OUTER_TAG, Tag};
+use crate::lab::PATIENCE;
 use crate::leak::{self, Objects};
 
 /// Ingresses of every kind on one interface.
@@ -170,7 +170,7 @@ ingress.core = { interface = "eth3", role = "core", contexts = ["red"], labels =
         for policy in [SECOND, FIRST].into_iter().cycle().take(SWAPS) {
             swapped = router.apply(policy, mode).map(drop);
             // Something must flow between two swaps.
-            let flows = match watched.recv_timeout(Duration::from_secs(60)) {
+            let flows = match watched.recv_timeout(PATIENCE) {
                 Ok(()) => Ok(()),
                 Err(RecvTimeoutError::Timeout) => Err(anyhow::anyhow!("the stream stands still")),
                 // It says itself why it ended.

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::report::{Report, Written};
+use crate::lab::PATIENCE;
 
 /// What is mounted where.
 const MOUNTS: [(&str, &str); 6] = [
@@ -29,8 +30,7 @@ const MOUNTS: [(&str, &str); 6] = [
 const TASK: &str = "/task.json";
 /// Where the verdict goes out: the first port of virtio.
 const VERDICT: &str = "/dev/vport0p1";
-/// How long that may take to appear after its driver.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How often to look whether it has appeared after its driver.
 const INTERVAL: Duration = Duration::from_millis(5);
 
 /// What the guest was booted for.

@@ -2,21 +2,18 @@
 
 use std::fs;
 use std::ops::Deref;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::system::uname;
 
 use crate::demo::{Router, Wire};
 use crate::frame::{EXPERIMENTAL, Frame};
-use crate::lab::{Link, Namespace, Veth};
+use crate::lab::{Link, Namespace, PATIENCE, Veth};
 
 /// What an Ethernet carries unless told otherwise.
 pub const MTU: u32 = 1_500;
 /// Where the kernel lists the interfaces of the machine.
 const INTERFACES: &str = "/sys/class/net";
-/// How long a frame may take.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A release of the kernel: its first two numbers.
 pub type Release = (u32, u32);
@@ -118,8 +115,7 @@ fn veth(router: &Namespace, interface: &str) -> Result<Wire> {
     let neighbour = Namespace::new("neighbour")?;
     let (interface, uplink) =
         Veth::between((router, interface), (&neighbour, "uplink")).create()?;
-    let (outside, inside) = (uplink.port()?, interface.port()?);
-    Ok(Wire { interface, outside, inside })
+    Wire::of(interface, uplink)
 }
 
 impl Driver {
@@ -153,8 +149,7 @@ impl Driver {
             nic.link.wait_until_running()?;
         }
         let [interface, uplink] = nics.each_ref().map(|nic| nic.link.clone());
-        let (outside, inside) = (uplink.port()?, interface.port()?);
-        Ok((Wire { interface, outside, inside }, nics))
+        Ok((Wire::of(interface, uplink)?, nics))
     }
 
     /// Its two NICs, by their addresses.

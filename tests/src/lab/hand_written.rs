@@ -3,9 +3,11 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+
+use super::PATIENCE;
 
 // From linux/bpf.h. The structures there are sequences of 32-bit words and addresses of 64 bits.
 const PROG_LOAD: libc::c_int = 5;
@@ -18,8 +20,6 @@ type Attributes = [u32; 36];
 
 /// Frames that the kernel makes and sends at once; a veth holds 256 that nobody has taken yet.
 const BATCH: u32 = 64;
-/// How long the kernel may be without memory for a run.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An instruction as linux/bpf.h lays it out.
 pub(super) const fn instruction(
@@ -78,7 +78,7 @@ impl HandWritten {
     }
 
     /// Runs the program in this thread's namespace on so many copies of a frame, which go where it
-    /// says.
+    /// says. Where the kernel has no memory for them, it is asked again.
     pub(super) fn run_live(&self, frame: &[u8], count: u32) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {

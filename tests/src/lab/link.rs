@@ -14,10 +14,8 @@ use rtnetlink::packet_route::link::{
 use rtnetlink::{Error, Handle, LinkBond, LinkDummy, LinkMessageBuilder, LinkUnspec, LinkVlan};
 
 use super::offload::Features;
-use super::{HandWritten, Namespace, Port, netlink};
+use super::{HandWritten, Namespace, PATIENCE, Port, netlink};
 
-/// How long a link may take to carry frames; it takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How often to look: the kernel tells nobody when it has replaced the queue.
 const INTERVAL: Duration = Duration::from_millis(1);
 

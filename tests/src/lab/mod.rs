@@ -25,6 +25,7 @@
 
 mod btf;
 mod census;
+mod flood;
 mod generator;
 mod hand_written;
 mod link;
@@ -38,10 +39,13 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 pub use btf::hide_btf;
 pub use census::Census;
+pub use flood::flood;
 pub use generator::Generator;
 pub use hand_written::HandWritten;
 pub use link::{Link, Veth, kernel_has};
@@ -50,6 +54,12 @@ pub use port::Port;
 pub use probe::probe;
 pub use rtnetlink::packet_route::link::InfoKind;
 pub use store::Store;
+
+/// How long something that must happen may take before it counts as missing.
+///
+/// Only a failure waits so long. It usually takes microseconds, but a guest that is emulated on a
+/// machine with other work may stand still for many seconds.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Says in a sentence that only root can make a lab.
 ///

@@ -110,10 +110,38 @@ impl Port {
     ///
     /// When the socket fails.
     pub fn lost(&self) -> Result<u32> {
-        let [.., a, b, c, d] =
+        let [_, lost] = self.statistics()?;
+        Ok(lost)
+    }
+
+    /// How many frames came since the last call, or since [`lost`](Self::lost) was asked: those that
+    /// were taken, those that wait, and those that the port lost.
+    ///
+    /// # Errors
+    ///
+    /// When the socket fails.
+    pub fn arrived(&self) -> Result<u32> {
+        let [arrived, _] = self.statistics()?;
+        Ok(arrived)
+    }
+
+    /// Takes what waits and forgets it.
+    ///
+    /// # Errors
+    ///
+    /// When the interface goes down or the socket fails.
+    pub fn discard(&self) -> Result<()> {
+        let now = Instant::now();
+        while self.receive_before(now)?.is_some() {}
+        Ok(())
+    }
+
+    /// Frames that came, and those of them that were lost. The kernel starts again from 0 then.
+    fn statistics(&self) -> Result<[u32; 2]> {
+        let [a, b, c, d, e, f, g, h] =
             option::<8>(self.socket.as_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS)
-                .with_context(|| format!("reading the losses of {self}"))?;
-        Ok(u32::from_ne_bytes([a, b, c, d]))
+                .with_context(|| format!("reading the statistics of {self}"))?;
+        Ok([[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes))
     }
 
     pub(super) fn receive_before(&self, deadline: Instant) -> Result<Option<Vec<u8>>> {

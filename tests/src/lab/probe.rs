@@ -2,15 +2,13 @@
 
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::Port;
+use super::{PATIENCE, Port};
 use crate::frame::{EXPERIMENTAL, Frame};
 
-/// How long a marker may take; it takes microseconds unless the machine is very busy.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Frames between two markers: a veth holds 256 that its receiver has not taken yet.
 const BATCH: usize = 64;
 /// Markers after a batch.
@@ -42,17 +40,27 @@ pub fn probe(sender: &Port, receiver: &Port, frames: &[impl AsRef<[u8]>]) -> Res
     Ok(arrived)
 }
 
-struct Crossing<'a> {
-    sender: &'a Port,
-    receiver: &'a Port,
+/// The way from one port to another.
+pub(super) struct Crossing<'a> {
+    pub(super) sender: &'a Port,
+    pub(super) receiver: &'a Port,
 }
 
 impl Crossing<'_> {
     /// Takes everything off the receiver that was on its way before.
-    fn settle(&self) -> Result<()> {
+    pub(super) fn settle(&self) -> Result<()> {
         self.receive_up_to_markers()?;
         self.receiver.lost()?;
         Ok(())
+    }
+
+    /// How many frames arrived since everything was settled, also those that the receiver had no
+    /// room for.
+    pub(super) fn count(&self) -> Result<u64> {
+        // A full receiver would lose the markers too.
+        self.receiver.discard()?;
+        self.receive_up_to_markers()?;
+        Ok(u64::from(self.receiver.arrived()?) - MARKERS as u64)
     }
 
     /// Sends frames and returns what arrived of them.

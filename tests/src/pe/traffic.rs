@@ -11,11 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::network::Host;
-use crate::lab::Namespace;
+use crate::lab::{Namespace, PATIENCE};
 
-/// How long an answer, or a datagram that must come, may take before it counts as lost. Usually it
-/// takes a millisecond, under emulation some more.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a conversation pauses after each answer, so that four of them leave the CPU to the rest.
 const PACE: Duration = Duration::from_millis(10);
 /// How often a thread that hears nothing looks whether it is to end.

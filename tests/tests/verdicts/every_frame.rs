@@ -136,21 +136,22 @@ fn every_vlan_id_in_every_tag() {
     let mut stand = Stand::new();
     let mut trial = stand.policy(BOUND);
     for vid in 0..=0xfff {
-        for (number, outer) in TPIDS.into_iter().enumerate() {
-            // Each type meets each other one at some VLAN ID, and 0x8100 in both at many.
-            let inner = TPIDS[(number + usize::from(vid)) % TPIDS.len()];
-            for tags in [
-                vec![Tag::new(outer, vid)],
-                vec![Tag::new(outer, vid), Tag::new(inner, 100)],
-                vec![Tag::new(outer, 200), Tag::new(inner, vid)],
-                vec![Tag::new(outer, vid), Tag::new(inner, vid)],
-                vec![Tag::new(outer, 200), Tag::new(inner, 100), Tag::new(outer, vid)],
-            ] {
-                for tags in with_priority_tags(&tags) {
-                    let bare = Frame::mpls([50, 100]).payload([]);
-                    let frame = tags.into_iter().fold(bare, Frame::tag).build();
-                    trial.judge(INTERFACE, &frame);
-                }
+        let alone = TPIDS.map(|tpid| vec![Tag::new(tpid, vid)]);
+        let among_others = TPIDS.into_iter().flat_map(|outer| {
+            TPIDS.into_iter().flat_map(move |inner| {
+                [
+                    vec![Tag::new(outer, vid), Tag::new(inner, 100)],
+                    vec![Tag::new(outer, 200), Tag::new(inner, vid)],
+                    vec![Tag::new(outer, vid), Tag::new(inner, vid)],
+                    vec![Tag::new(outer, 200), Tag::new(inner, 100), Tag::new(outer, vid)],
+                ]
+            })
+        });
+        for tags in alone.into_iter().chain(among_others) {
+            for tags in with_priority_tags(&tags) {
+                let bare = Frame::mpls([50, 100]).payload([]);
+                let frame = tags.into_iter().fold(bare, Frame::tag).build();
+                trial.judge(INTERFACE, &frame);
             }
         }
     }

@@ -20,15 +20,31 @@ const KEYRINGS: [&str; 2] = [
     "/usr/share/keyrings/debian-archive-keyring.gpg",
 ];
 const COMPONENT: &str = "main";
+/// How often something is fetched before it counts as not to be had.
+const ATTEMPTS: usize = 3;
 
 /// The archive, seen through lists of packages of our own.
 pub struct Archive {
     folder: PathBuf,
 }
 
+/// Fetches something from these suites, whose lists of packages go into a folder.
+///
+/// Where that fails, it starts anew with new lists: a mirror that is just being changed lists what it
+/// has no more.
+pub fn fetch<T>(
+    folder: &Path,
+    suites: &[&str],
+    something: impl Fn(&Archive) -> Result<T>,
+) -> Result<T> {
+    let attempt = || something(&Archive::open(folder, suites)?);
+    let again = |error| eprintln!("{error:#}\ntrying again");
+    (1..ATTEMPTS).find_map(|_| attempt().map_err(again).ok()).map_or_else(attempt, Ok)
+}
+
 impl Archive {
     /// Reads the lists of packages of these suites into a folder.
-    pub fn open(folder: &Path, suites: &[&str]) -> Result<Self> {
+    fn open(folder: &Path, suites: &[&str]) -> Result<Self> {
         let archive = Self { folder: folder.to_owned() };
         for part in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(folder.join(part))?;
@@ -119,6 +135,7 @@ Dir::Cache \"{folder}/cache\";
 Debug::NoLocking \"true\";
 APT::Sandbox::User \"root\";
 Acquire::Languages \"none\";
+Acquire::Retries \"3\";
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
 #clear DPkg::Post-Invoke;

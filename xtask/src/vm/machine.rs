@@ -18,13 +18,16 @@ use super::{guest::Guest, kernel::Kernel, qemu::Qemu, verdict::Verdict};
 
 /// Mebibytes of memory.
 const MEMORY: &str = "1024";
-/// Nothing that a guest does takes so long without a line on the console.
+/// Nothing that a guest does takes so long without a line on the console; what it waits for itself,
+/// it gives up earlier and says so.
 const SILENCE: Duration = Duration::from_secs(300);
-/// A guest that takes longer has gone astray.
-const TOTAL: Duration = Duration::from_secs(30 * 60);
+/// A guest that takes longer has gone astray; it takes some minutes where it has a CPU to itself.
+const TOTAL: Duration = Duration::from_secs(45 * 60);
 /// What the kernel tells on the console: nothing but trouble, or all that an operator would see.
 const SILENT: &str = "quiet loglevel=4";
 const VERBOSE: &str = "loglevel=7";
+/// How lines start that tell how a check went.
+const OUTCOMES: [&str; 2] = ["ok ", "FAILED "];
 /// Lines of the console that are shown of a guest that failed.
 const SHOWN: usize = 120;
 
@@ -41,7 +44,7 @@ pub struct Machine<'a> {
     pub arguments: &'a [String],
     /// For the files of this run.
     pub folder: PathBuf,
-    /// Whether the console is shown while it runs.
+    /// Whether the console is shown while it runs, and not only how each check went.
     pub live: bool,
 }
 
@@ -100,8 +103,12 @@ impl Machine<'_> {
     /// Waits for the guest's end; one that hangs is killed.
     fn follow(&self, child: &mut Child, output: ChildStdout, file: File) -> (String, Result<()>) {
         let (tell, told) = mpsc::channel();
-        let live = self.live;
-        let reader = thread::spawn(move || read(output, file, live, &tell));
+        let screen = if self.live {
+            Screen::Everything
+        } else {
+            Screen::Checks(self.kernel.release.clone())
+        };
+        let reader = thread::spawn(move || read(output, file, &screen, &tell));
         let deadline = Instant::now() + TOTAL;
         let ended = loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -137,9 +144,41 @@ impl Outcome {
     }
 }
 
-/// Reads the console to its end, keeps it, and tells of every piece.
-fn read(mut output: ChildStdout, mut file: File, live: bool, tell: &Sender<()>) -> String {
+/// What is shown of a console while the guest runs.
+enum Screen {
+    Everything,
+    /// How each check went, with the name of the kernel.
+    Checks(String),
+}
+
+impl Screen {
+    /// Shows what has come since the last call, up to the last whole line where lines count.
+    fn show(&self, console: &[u8], shown: &mut usize) {
+        let new = &console[*shown..];
+        let mut out = io::stdout().lock();
+        // Whether a guest did well does not depend on what can be shown of it.
+        match self {
+            Self::Everything => {
+                let _ = out.write_all(new).and_then(|()| out.flush());
+                *shown = console.len();
+            }
+            Self::Checks(release) => {
+                let Some(end) = new.iter().rposition(|&byte| byte == b'\n') else { return };
+                let lines = String::from_utf8_lossy(&new[..end]);
+                let is_outcome = |line: &&str| OUTCOMES.iter().any(|word| line.starts_with(word));
+                for line in lines.lines().filter(is_outcome) {
+                    let _ = writeln!(out, "{release}: {line}");
+                }
+                *shown += end + 1;
+            }
+        }
+    }
+}
+
+/// Reads the console to its end, keeps it, shows of it what is wanted, and tells of every piece.
+fn read(mut output: ChildStdout, mut file: File, screen: &Screen, tell: &Sender<()>) -> String {
     let mut text = Vec::new();
+    let mut shown = 0;
     let mut piece = [0; 4096];
     loop {
         let length = match output.read(&mut piece) {
@@ -151,13 +190,26 @@ fn read(mut output: ChildStdout, mut file: File, live: bool, tell: &Sender<()>) 
         // A serial line ends lines with CR LF.
         let piece: Vec<u8> =
             piece[..length].iter().copied().filter(|&byte| byte != b'\r').collect();
-        // The verdict does not depend on what can be kept or shown of the console.
+        // The verdict does not depend on what can be kept of the console.
         let _ = file.write_all(&piece);
-        if live {
-            let _ = io::stdout().write_all(&piece).and_then(|()| io::stdout().flush());
-        }
         text.extend(piece);
+        screen.show(&text, &mut shown);
         let _ = tell.send(());
     }
     String::from_utf8_lossy(&text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_screen_of_checks_waits_for_whole_lines() {
+        let screen = Screen::Checks("6.1.0".to_owned());
+        let (console, mut shown) = (b"start   one\nok      one (1.0 s)\nFAI".to_vec(), 0);
+        screen.show(&console[..20], &mut shown);
+        assert_eq!(shown, 12);
+        screen.show(&console, &mut shown);
+        assert_eq!(shown, console.len() - 3);
+    }
 }

@@ -21,7 +21,6 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Subcommand;
 
 use crate::cargo;
-use archive::Archive;
 use guest::{CHECKS, Guest, PE_DEMO};
 use kernel::{Kernel, NEWEST, OLDEST, SERIES, SUITES, Series};
 use machine::{Machine, Outcome};
@@ -118,6 +117,11 @@ fn folder() -> PathBuf {
     cargo::target().join("vm")
 }
 
+/// The names of these series.
+fn asked_for(series: &[Series]) -> String {
+    series.iter().map(|series| series.name).collect::<Vec<_>>().join(", ")
+}
+
 /// The emulator and the kernels, fetched where they are missing.
 fn prepare(series: &[Series], update: bool) -> Result<(Qemu, Vec<Kernel>)> {
     let folder = folder();
@@ -136,11 +140,10 @@ fn kernels(series: &[Series], folder: &Path, update: bool) -> Result<Vec<Kernel>
     let cached: Option<Vec<_>> = series.iter().map(|series| series.cached(&place)).collect();
     let mut kernels = match cached {
         Some(kernels) if !update => kernels,
-        _ => {
-            let archive = Archive::open(&folder.join("apt-kernels"), &SUITES)?;
-            let fetched = series.iter().map(|series| series.fetch(&archive, &place));
-            fetched.collect::<Result<_>>()?
-        }
+        _ => archive::fetch(&folder.join("apt-kernels"), &SUITES, |archive| {
+            series.iter().map(|series| series.fetch(archive, &place)).collect::<Result<_>>()
+        })
+        .with_context(|| format!("not every kernel can be had: {}", asked_for(series)))?,
     };
     // The newest may be one that is named already.
     kernels.dedup_by(|later, earlier| later.release == earlier.release);

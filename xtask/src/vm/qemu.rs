@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::archive::{self, Archive};
+use super::archive;
 use crate::cargo::output;
 
 const PROGRAM: &str = "qemu-system-x86_64";
@@ -52,8 +52,10 @@ impl Qemu {
         }
         let release = archive::release()?;
         let backports = format!("{release}-backports");
-        let archive = Archive::open(&folder.join("apt-qemu"), &[&release, &backports])?;
-        archive.unpack_with_needs(PACKAGE, &backports, root).with_context(|| {
+        archive::fetch(&folder.join("apt-qemu"), &[&release, &backports], |archive| {
+            archive.unpack_with_needs(PACKAGE, &backports, root)
+        })
+        .with_context(|| {
             format!("QEMU cannot be had: install {PACKAGE} 8 or later, which has {DEVICE}")
         })
     }

@@ -11,16 +11,24 @@ use crate::attacks::network::{CORE, OF_PEER_B, PE, PEER_A, RED};
 use crate::frame::Frame;
 use crate::oracle::reason::{INGRESS_UNBOUND, LABEL_OUT_OF_VRF, LABEL_SPOOFED};
 
+const ROUNDS: usize = 3;
+
 /// A router that does what the oracle says, but for a lie.
 struct Liar {
     oracle: RefCell<Option<(Oracle, Tally)>>,
     arrivals: fn(&mut [bool]),
+    flooded: fn(u64) -> u64,
     counters: fn(&mut Value),
 }
 
 impl Default for Liar {
     fn default() -> Self {
-        Self { oracle: RefCell::new(None), arrivals: |_| {}, counters: |_| {} }
+        Self {
+            oracle: RefCell::new(None),
+            arrivals: |_| {},
+            flooded: |arrived| arrived,
+            counters: |_| {},
+        }
     }
 }
 
@@ -43,6 +51,15 @@ impl Target for Liar {
         let mut arrived: Vec<_> = judged.collect();
         (self.arrivals)(&mut arrived);
         Ok(arrived)
+    }
+
+    fn flood(&self, interface: &str, frames: &[&[u8]]) -> Result<Flooded> {
+        let mut arrived = 0;
+        for _ in 0..ROUNDS {
+            let round = self.probe(interface, frames)?;
+            arrived += round.iter().filter(|&&arrived| arrived).count() as u64;
+        }
+        Ok(Flooded { rounds: ROUNDS, arrived: (self.flooded)(arrived) })
     }
 
     fn stats(&self) -> Result<Value> {
@@ -166,6 +183,27 @@ fn a_frame_that_monitor_counts_as_dropped_is_noticed() {
     };
     let text = complaint(right, &Liar { counters: lie, ..Liar::default() }, Mode::Monitor);
     assert!(text.contains("would_drop: expected 1 frames"), "{text}");
+}
+
+#[test]
+fn a_frame_more_or_less_of_a_flood_is_noticed() {
+    let flood = || Story { is_flood: true, totals: &[(LABEL_SPOOFED, 1), ("red", 1)], ..right() };
+    attack(flood).run(&Liar::default(), Mode::Enforce).unwrap();
+    let leaky = Liar { flooded: |arrived| arrived + 1, ..Liar::default() };
+    let text = complaint(flood, &leaky, Mode::Enforce);
+    assert!(text.contains("of 6 frames of the flood 4 came through instead of 3"), "{text}");
+    let hungry = Liar { flooded: |arrived| arrived - 1, ..Liar::default() };
+    let text = complaint(flood, &hungry, Mode::Monitor);
+    assert!(text.contains("of 6 frames of the flood 5 came through instead of 6"), "{text}");
+    let lie = |stats: &mut Value| {
+        stats["ingresses"][1]["reasons"][LABEL_SPOOFED]["packets"] = json!(4);
+    };
+    let text = complaint(flood, &Liar { counters: lie, ..Liar::default() }, Mode::Enforce);
+    assert!(text.contains("total of label_spoofed: expected 5; counted 4"), "{text}");
+    assert!(
+        complaint(|| Story { totals: &[("red", 2)], ..right() }, &Liar::default(), Mode::Enforce)
+            .contains("total of red: expected 2; counted 1")
+    );
 }
 
 #[test]
