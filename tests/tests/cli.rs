@@ -10,6 +10,7 @@ mod cli {
     mod detach;
     mod exit_codes;
     mod foreign;
+    mod help;
     mod mounts;
     mod offload;
     mod privileges;

@@ -3,6 +3,7 @@
 mod apply;
 mod check;
 mod detach;
+mod help;
 mod policy_file;
 mod replay;
 mod stats;
@@ -28,6 +29,7 @@ const FOREIGN_PROGRAM: u8 = 5;
 #[derive(Parser)]
 #[command(
     version,
+    disable_help_subcommand = true,
     about = "Drops MPLS frames whose labels were not given out to where they come from",
     long_about = "Checks every MPLS label that this router would interpret, at the driver hook \
                   (XDP), against what was given out to the ingress it comes from; drops spoofed \
@@ -66,6 +68,8 @@ enum Command {
     Replay(replay::Arguments),
     /// Take the filter off; leaves nothing behind (root)
     Detach(detach::Arguments),
+    /// Show what a command takes, or what a reason means: `help reasons`
+    Help(help::Arguments),
 }
 
 /// Runs the command and returns its exit code.
@@ -79,6 +83,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Stats(arguments) => stats::run(&folders, &arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Detach(arguments) => detach::run(&folders, &arguments),
+        Command::Help(arguments) => help::run(&arguments),
     };
     match result {
         Ok(code) => code,
