@@ -9,6 +9,7 @@ mod cli {
     mod check;
     mod detach;
     mod exit_codes;
+    mod explain;
     mod foreign;
     mod help;
     mod mounts;

@@ -3,6 +3,7 @@
 mod apply;
 mod check;
 mod detach;
+mod explain;
 mod help;
 mod policy_file;
 mod replay;
@@ -66,6 +67,8 @@ enum Command {
     Stats(stats::Arguments),
     /// Run the frames of a capture through the kernel program; nothing is attached (root)
     Replay(replay::Arguments),
+    /// Say step by step what the kernel program does with a packet, and why (root)
+    Explain(explain::Arguments),
     /// Take the filter off; leaves nothing behind (root)
     Detach(detach::Arguments),
     /// Show what a command takes, or what a reason means: `help reasons`
@@ -82,6 +85,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Status(arguments) => status::run(&folders, &arguments),
         Command::Stats(arguments) => stats::run(&folders, &arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Detach(arguments) => detach::run(&folders, &arguments),
         Command::Help(arguments) => help::run(&arguments),
     };
