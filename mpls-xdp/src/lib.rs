@@ -5,12 +5,13 @@
 //! it, and [`replay`] runs captured frames through the kernel program. [`explain`] says step by
 //! step why a frame meets its fate, and [`reasons`] what each reason means to an operator. What is
 //! decided about a frame is in the crate `mpls-xdp-ebpf`, which the kernel program is built from as
-//! well.
+//! well. [`first_policy`] writes a policy for a router that has none.
 
 pub mod capture;
 pub mod compile;
 pub mod explain;
 pub mod filter;
+pub mod first_policy;
 pub mod kernel;
 pub mod manifest;
 pub mod policy;

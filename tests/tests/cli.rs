@@ -12,6 +12,7 @@ mod cli {
     mod explain;
     mod foreign;
     mod help;
+    mod init;
     mod mounts;
     mod offload;
     mod privileges;

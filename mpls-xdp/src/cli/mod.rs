@@ -5,6 +5,7 @@ mod check;
 mod detach;
 mod explain;
 mod help;
+mod init;
 mod policy_file;
 mod replay;
 mod stats;
@@ -57,6 +58,8 @@ struct FolderArguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write a first policy from what this router's kernel knows
+    Init(init::Arguments),
     /// Validate a policy and say what it means
     Check(check::Arguments),
     /// Put a policy in force, all interfaces in one step (root)
@@ -80,6 +83,7 @@ pub(crate) fn run() -> ExitCode {
     let Arguments { folders, command } = Arguments::parse();
     let folders = Folders { bpffs: folders.bpffs, state: folders.state_dir };
     let result = match command {
+        Command::Init(arguments) => init::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Apply(arguments) => apply::run(&folders, &arguments),
         Command::Status(arguments) => status::run(&folders, &arguments),

@@ -21,6 +21,8 @@ fn wrong_usage_is_2() {
         (&["explain", policy, "--interface", "eth1", "--pcap", "a.pcap"], "--number"),
         (&["explain", policy, "--interface", "eth1", "--pcap", "a", "--number", "0"], "0"),
         (&["explain", policy, "--interface", "eth1", "--stack", "1", "--vlan", "4096"], "4096"),
+        (&["init", "--force"], "--output"),
+        (&["init", "policy.toml"], "policy.toml"),
         (&["confirm"], "confirm"),
         (&["rollback"], "rollback"),
         (&["status", "--colour"], "--colour"),

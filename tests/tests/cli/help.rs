@@ -15,7 +15,7 @@ fn help_of_a_command_is_what_its_option_shows() {
     let shown = |arguments: &[&str]| lab.run(arguments).ends(0).stdout;
     assert_eq!(shown(&["help"]), shown(&["--help"]));
     for command in
-        ["check", "apply", "status", "stats", "replay", "explain", "detach", "help"]
+        ["init", "check", "apply", "status", "stats", "replay", "explain", "detach", "help"]
     {
         assert_eq!(shown(&["help", command]), shown(&[command, "--help"]), "{command}");
         assert!(shown(&["help"]).contains(&format!("\n  {command}")), "{command}");
