@@ -166,114 +166,106 @@ impl<'a> Explainer<'a> {
 
     /// What becomes of a frame that is received on an interface; `number` counts from 1.
     pub fn account(self, interface: &str, number: usize, frame: &[u8]) -> Account {
-        let pass = Outcome {
+        let framing = Framing::of(frame);
+        let is_named =
+            self.policy.ingresses.iter().any(|ingress| ingress.interface.as_str() == interface);
+        let (is_filtered, decision) = match framing.taken_for {
+            _ if frame.len() < ETHERNET_HEADER => {
+                (false, "shorter than an Ethernet header: passes untouched".to_owned())
+            }
+            Kind::NotMpls => (false, "not MPLS: passes untouched, whatever it is".to_owned()),
+            _ if !is_named => {
+                (false, format!("the policy does not name {interface}: everything passes there"))
+            }
+            Kind::VlanTooDeep => (true, "a fifth VLAN tag follows four".to_owned()),
+            Kind::MplsUpstream => (true, "a stack of upstream-assigned labels".to_owned()),
+            Kind::Mpls => (true, "a label stack".to_owned()),
+        };
+        let outcome = Outcome {
             frame: number,
-            verdict: "pass",
+            verdict: verdict(false, self.policy.default_mode),
             reason: None,
             ingress: None,
             position: None,
             label: None,
         };
-        let framing = Framing::of(frame);
-        let untouched = if frame.len() < ETHERNET_HEADER {
-            Some("shorter than an Ethernet header: passes untouched")
-        } else if framing.taken_for == Kind::NotMpls {
-            Some("not MPLS: passes untouched, whatever it is")
-        } else {
-            None
-        };
-        if let Some(decision) = untouched {
-            let decision = decision.to_owned();
-            return Account { steps: vec![Step::Framing { framing, decision }], outcome: pass };
+        let step = Step::Framing { framing: framing.clone(), decision };
+        let mut account = Account { steps: vec![step], outcome };
+        if is_filtered {
+            let stack = frame.get(framing.behind()..).unwrap_or_default();
+            self.find_ingress(&mut account, interface, &framing, stack);
         }
-        if !self.policy.ingresses.iter().any(|ingress| ingress.interface.as_str() == interface) {
-            let decision = format!("the policy does not name {interface}: everything passes there");
-            return Account { steps: vec![Step::Framing { framing, decision }], outcome: pass };
-        }
+        account
+    }
+
+    /// From the tags to the ingress.
+    fn find_ingress(self, account: &mut Account, interface: &str, framing: &Framing, stack: &[u8]) {
         let vids = framing.vids();
         let bound = self.policy.ingresses.iter().position(|ingress| {
             ingress.interface.as_str() == interface
                 && ingress.vlans.iter().map(|vlan| vlan.get()).eq(vids.iter().copied())
         });
-        let decision = match framing.taken_for {
-            Kind::VlanTooDeep => "a fifth VLAN tag follows four",
-            Kind::MplsUpstream => "a stack of upstream-assigned labels",
-            Kind::Mpls | Kind::NotMpls => "a label stack",
-        };
-        let is_too_deep = framing.taken_for == Kind::VlanTooDeep;
-        let is_upstream = framing.taken_for == Kind::MplsUpstream;
-        let stack = frame.get(framing.behind()..).unwrap_or_default();
-        let mut steps = vec![Step::Framing { framing, decision: decision.to_owned() }];
-        if is_too_deep {
-            let outcome = self.without_ingress(&mut steps, InterfaceReason::VlanTooDeep, pass, {
-                "what is behind the tags is not read".to_owned()
-            });
-            return Account { steps, outcome };
-        }
-        let Some(index) = bound else {
-            let decision = format!("{interface} has no ingress for {}", vlan_text(&vids));
-            let outcome =
-                self.without_ingress(&mut steps, InterfaceReason::IngressUnbound, pass, decision);
-            return Account { steps, outcome };
-        };
-        let ingress = &self.policy.ingresses[index];
-        let refusal = if ingress.role == Role::Customer {
-            Some((Reason::MplsNotEnabled, "a customer: no labelled frame is accepted"))
-        } else if is_upstream {
-            Some((Reason::UpstreamNotAllowed, "no ingress accepts type 0x8848"))
-        } else {
-            None
-        };
-        steps.push(Step::Ingress {
-            ingress: Some(ingress.name.clone()),
-            line: self.places.ingress(index),
-            decision: refusal
-                .map_or_else(|| stack::rules_of(ingress), |(_, decision)| decision.to_owned()),
-            reason: refusal.map(|(reason, _)| reason.name()),
-            source: refusal.map(|(reason, _)| reason.source()),
-        });
-        let decided = match refusal {
-            Some((reason, _)) => {
-                steps.extend(stack::not_reached(stack, 0).map(Step::Entry));
-                Err((reason, At::NOWHERE))
+        let (reason, decision) = match (framing.taken_for, bound) {
+            (Kind::VlanTooDeep, _) => {
+                (InterfaceReason::VlanTooDeep, "what is behind the tags is not read".to_owned())
             }
-            None => {
-                let (entries, decided) = stack::examine(self, index, stack);
-                steps.extend(entries.into_iter().map(Step::Entry));
-                decided
+            (_, None) => {
+                let decision = format!("{interface} has no ingress for {}", vlan_text(&vids));
+                (InterfaceReason::IngressUnbound, decision)
             }
+            (kind, Some(index)) => return self.enter(account, index, kind, stack),
         };
-        let (reason, at) = match decided {
-            Ok(at) => (None, at),
-            Err((reason, at)) => (Some(reason.name()), at),
-        };
-        let outcome = Outcome {
-            verdict: verdict(reason.is_some(), ingress.mode),
-            reason,
-            ingress: Some(ingress.name.clone()),
-            position: at.position,
-            label: at.label,
-            ..pass
-        };
-        Account { steps, outcome }
-    }
-
-    fn without_ingress(
-        self,
-        steps: &mut Vec<Step>,
-        reason: InterfaceReason,
-        pass: Outcome,
-        decision: String,
-    ) -> Outcome {
-        steps.push(Step::Ingress {
+        account.steps.push(Step::Ingress {
             ingress: None,
             line: None,
             decision,
             reason: Some(reason.name()),
             source: Some(reason.source()),
         });
-        let verdict = verdict(true, self.policy.default_mode);
-        Outcome { verdict, reason: Some(reason.name()), ..pass }
+        account.outcome.verdict = verdict(true, self.policy.default_mode);
+        account.outcome.reason = Some(reason.name());
+    }
+
+    /// From the ingress at this place of the policy to the verdict.
+    fn enter(self, account: &mut Account, index: usize, kind: Kind, stack: &[u8]) {
+        let ingress = &self.policy.ingresses[index];
+        let refusal = if ingress.role == Role::Customer {
+            Some((Reason::MplsNotEnabled, "a customer: no labelled frame is accepted"))
+        } else if kind == Kind::MplsUpstream {
+            Some((Reason::UpstreamNotAllowed, "no ingress accepts type 0x8848"))
+        } else {
+            None
+        };
+        let decision = match refusal {
+            Some((_, decision)) => decision.to_owned(),
+            None => stack::rules_of(ingress),
+        };
+        account.steps.push(Step::Ingress {
+            ingress: Some(ingress.name.clone()),
+            line: self.places.ingress(index),
+            decision,
+            reason: refusal.map(|(reason, _)| reason.name()),
+            source: refusal.map(|(reason, _)| reason.source()),
+        });
+        let (entries, decided) = match refusal {
+            Some((reason, _)) => {
+                (stack::not_reached(stack, 0).collect(), Err((reason, At::NOWHERE)))
+            }
+            None => stack::examine(self, index, stack),
+        };
+        account.steps.extend(entries.into_iter().map(Step::Entry));
+        let (reason, at) = match decided {
+            Ok(at) => (None, at),
+            Err((reason, at)) => (Some(reason.name()), at),
+        };
+        account.outcome = Outcome {
+            frame: account.outcome.frame,
+            verdict: verdict(reason.is_some(), ingress.mode),
+            reason,
+            ingress: Some(ingress.name.clone()),
+            position: at.position,
+            label: at.label,
+        };
     }
 
     /// Every context and ingress that has a label of 16 or more.
