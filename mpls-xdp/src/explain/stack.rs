@@ -453,3 +453,62 @@ fn name(label: u32) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Account, Packet, Step};
+    use super::*;
+    use crate::policy::parse;
+
+    const POLICY: &str = "version = 1
+[contexts.core]
+kind = \"transport\"
+labels = [\"100-199\"]
+[ingress.opaque]
+interface = \"eth1\"
+role = \"core\"
+contexts = [\"core\"]
+[ingress.validate]
+interface = \"eth2\"
+role = \"core\"
+contexts = [\"core\"]
+inner = \"validate\"
+";
+
+    fn entries(interface: &str, stack: &[&str]) -> Vec<(bool, Treatment)> {
+        let parsed = parse("policy.toml", POLICY);
+        let policy = parsed.policy.as_ref().unwrap();
+        let stack = stack.iter().map(|entry| entry.parse().unwrap()).collect();
+        let frame = Packet { vlans: Vec::new(), upstream: false, stack }.frame();
+        let Account { steps, .. } =
+            Explainer::new(policy, &parsed.places).account(interface, 1, &frame);
+        let entry = |step| match step {
+            Step::Entry(entry) => Some((entry.exposed, entry.treatment)),
+            Step::Framing { .. } | Step::Ingress { .. } => None,
+        };
+        steps.into_iter().filter_map(entry).collect()
+    }
+
+    #[test]
+    fn what_is_below_an_entry_of_another_router_is_never_exposed() {
+        let stack = ["0", "100", "0", "7", "200", "101"];
+        let exposed = (true, Treatment::Accepted);
+        let examined = (false, Treatment::Accepted);
+        let hidden = (false, Treatment::NotExamined);
+        assert_eq!(entries("eth1", &stack), [exposed, exposed, hidden, hidden, hidden, hidden]);
+        assert_eq!(
+            entries("eth2", &stack),
+            [exposed, exposed, examined, examined, examined, examined]
+        );
+    }
+
+    #[test]
+    fn what_is_behind_the_verdict_is_shown_down_to_the_bottom() {
+        let refused = (true, Treatment::Refused);
+        let behind = (false, Treatment::NotReached);
+        assert_eq!(entries("eth1", &["200", "100", "3"]), [refused, behind, behind]);
+        assert_eq!(entries("eth1", &["200"]), [refused]);
+        let long = ["200"; 40];
+        assert_eq!(entries("eth1", &long).len(), 1 + SHOWN_BEHIND);
+    }
+}
