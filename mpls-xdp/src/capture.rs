@@ -46,6 +46,42 @@ pub enum CaptureError {
         /// The file's link type.
         link_type: u32,
     },
+    /// It ends before the frame that was asked for.
+    #[error("it has no frame {number}: it ends after {frames}")]
+    NoSuchFrame {
+        /// The number that was asked for, from 1.
+        number: usize,
+        /// How many there are.
+        frames: usize,
+    },
+}
+
+/// The frame of this number, from 1. What follows it in the file is not read.
+///
+/// # Errors
+///
+/// When the file cannot be read that far, or has no such frame.
+pub fn frame(path: &Path, number: usize) -> Result<Vec<u8>, CaptureError> {
+    /// Why reading ends early.
+    enum Stop {
+        Found(Vec<u8>),
+        Failed(CaptureError),
+    }
+    impl From<CaptureError> for Stop {
+        fn from(error: CaptureError) -> Self {
+            Self::Failed(error)
+        }
+    }
+    let mut frames = 0;
+    let end = for_each_frame(path, |frame| {
+        frames += 1;
+        if frames == number { Err(Stop::Found(frame.to_vec())) } else { Ok(()) }
+    });
+    match end {
+        Err(Stop::Found(frame)) => Ok(frame),
+        Err(Stop::Failed(error)) => Err(error),
+        Ok(()) => Err(CaptureError::NoSuchFrame { number, frames }),
+    }
 }
 
 /// Calls `each` with every frame of a file, in order.

@@ -9,7 +9,10 @@ mod cli {
     mod check;
     mod detach;
     mod exit_codes;
+    mod explain;
     mod foreign;
+    mod help;
+    mod init;
     mod mounts;
     mod offload;
     mod privileges;

@@ -3,6 +3,9 @@
 mod apply;
 mod check;
 mod detach;
+mod explain;
+mod help;
+mod init;
 mod policy_file;
 mod replay;
 mod stats;
@@ -28,6 +31,7 @@ const FOREIGN_PROGRAM: u8 = 5;
 #[derive(Parser)]
 #[command(
     version,
+    disable_help_subcommand = true,
     about = "Drops MPLS frames whose labels were not given out to where they come from",
     long_about = "Checks every MPLS label that this router would interpret, at the driver hook \
                   (XDP), against what was given out to the ingress it comes from; drops spoofed \
@@ -54,6 +58,8 @@ struct FolderArguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write a first policy from what this router's kernel knows
+    Init(init::Arguments),
     /// Validate a policy and say what it means
     Check(check::Arguments),
     /// Put a policy in force, all interfaces in one step (root)
@@ -64,8 +70,12 @@ enum Command {
     Stats(stats::Arguments),
     /// Run the frames of a capture through the kernel program; nothing is attached (root)
     Replay(replay::Arguments),
+    /// Say step by step what the kernel program does with a packet, and why (root)
+    Explain(explain::Arguments),
     /// Take the filter off; leaves nothing behind (root)
     Detach(detach::Arguments),
+    /// Show what a command takes, or what a reason means: `help reasons`
+    Help(help::Arguments),
 }
 
 /// Runs the command and returns its exit code.
@@ -73,12 +83,15 @@ pub(crate) fn run() -> ExitCode {
     let Arguments { folders, command } = Arguments::parse();
     let folders = Folders { bpffs: folders.bpffs, state: folders.state_dir };
     let result = match command {
+        Command::Init(arguments) => init::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Apply(arguments) => apply::run(&folders, &arguments),
         Command::Status(arguments) => status::run(&folders, &arguments),
         Command::Stats(arguments) => stats::run(&folders, &arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Detach(arguments) => detach::run(&folders, &arguments),
+        Command::Help(arguments) => help::run(&arguments),
     };
     match result {
         Ok(code) => code,

@@ -92,7 +92,7 @@ impl From<std::io::Error> for Stop {
 }
 
 /// What the summary counts a frame under.
-fn key(outcome: &Outcome) -> &'static str {
+pub(super) fn key(outcome: &Outcome) -> &'static str {
     match (outcome.reason, &outcome.ingress) {
         (Some(reason), _) => reason,
         (None, Some(_)) => "accepted",
@@ -100,7 +100,7 @@ fn key(outcome: &Outcome) -> &'static str {
     }
 }
 
-fn line(outcome: &Outcome) -> String {
+pub(super) fn line(outcome: &Outcome) -> String {
     let mut words = vec![format!("{:>6}  {:<4}  {}", outcome.frame, outcome.verdict, key(outcome))];
     if let Some(ingress) = &outcome.ingress {
         words.push(format!("at {ingress}"));

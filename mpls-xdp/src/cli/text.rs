@@ -31,9 +31,46 @@ pub(super) fn table(rows: &[Vec<String>], left: usize) -> String {
     text
 }
 
+/// Columns that text for people takes at most.
+const WIDTH: usize = 80;
+
+/// A paragraph in lines of at most 80 columns: `first` before the first one, and as much space
+/// before the others. A word that is longer has a line to itself.
+pub(super) fn paragraph(first: &str, text: &str) -> String {
+    let indent = first.chars().count();
+    let mut lines = vec![first.to_owned()];
+    let mut column = indent;
+    for word in text.split_whitespace() {
+        let width = word.chars().count();
+        if column > indent && column + 1 + width > WIDTH {
+            lines.push(" ".repeat(indent));
+            column = indent;
+        }
+        let line = lines.last_mut().expect("the first line is there");
+        if column > indent {
+            line.push(' ');
+            column += 1;
+        }
+        line.push_str(word);
+        column += width;
+    }
+    lines.join("\n") + "\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_paragraph_stays_within_its_columns() {
+        let word = "x".repeat(25);
+        let text = format!("{word} {word}  {word}\n{word}");
+        let indented = format!("  - {word} {word}\n    {word} {word}\n");
+        assert_eq!(paragraph("  - ", &text), indented);
+        assert_eq!(paragraph("", &text), format!("{word} {word} {word}\n{word}\n"));
+        let long = "y".repeat(100);
+        assert_eq!(paragraph("  ", &format!("a {long} b")), format!("  a\n  {long}\n  b\n"));
+    }
 
     #[test]
     fn thousands_are_apart() {

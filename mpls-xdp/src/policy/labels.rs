@@ -128,6 +128,11 @@ impl LabelList {
         self.set
     }
 
+    /// The ranges as the file has them, lowest first, without those that lie inside another.
+    pub(super) fn written(&self) -> &[WrittenRange] {
+        &self.written
+    }
+
     /// Where the file has `label`.
     pub(super) fn place(&self, label: u32) -> Option<&WrittenRange> {
         let found = self.written.partition_point(|range| range.last < label);

@@ -15,6 +15,7 @@ mod interface_name;
 mod labels;
 mod limits;
 mod live;
+mod places;
 mod source;
 mod syntax;
 mod value;
@@ -28,6 +29,7 @@ pub use diagnostic::{Diagnostic, Related, Severity};
 pub use interface_name::{InterfaceName, InterfaceNameError};
 pub use labels::{ASSIGNABLE, LabelSet};
 pub use live::{LiveFacts, check_live};
+pub use places::Places;
 
 use diagnostic::Findings;
 use draft::Draft;
@@ -128,6 +130,8 @@ pub struct Parsed {
     pub errors: Vec<Diagnostic>,
     /// All warnings, in file order.
     pub warnings: Vec<Diagnostic>,
+    /// Where the file says what the policy says.
+    pub places: Places,
     interfaces: Vec<NamedInterface>,
 }
 
@@ -135,15 +139,16 @@ pub struct Parsed {
 pub fn parse(path: &str, text: &str) -> Parsed {
     let mut findings = Findings::new(Source::new(path, text));
     let (document, syntax_errors) = DeTable::parse_recoverable(text);
-    let (policy, interfaces) = match syntax::report(&mut findings, syntax_errors) {
-        Reading::Broken => (None, Vec::new()),
+    let (policy, interfaces, places) = match syntax::report(&mut findings, syntax_errors) {
+        Reading::Broken => (None, Vec::new(), Places::default()),
         Reading::Whole(unread) => {
             let draft = file::read(&mut findings, document.get_ref());
             limits::check(&mut findings, &draft);
             unread.discount(&mut findings.errors);
             warnings::check(&mut findings, &draft);
             let interfaces = interfaces(&findings, &draft);
-            (draft.into_policy(), interfaces)
+            let places = Places::new(findings.source(), &draft);
+            (draft.into_policy(), interfaces, places)
         }
     };
     findings.sort();
@@ -151,6 +156,7 @@ pub fn parse(path: &str, text: &str) -> Parsed {
         policy: policy.filter(|_| findings.errors.is_empty()),
         errors: findings.errors,
         warnings: findings.warnings,
+        places,
         interfaces,
     }
 }

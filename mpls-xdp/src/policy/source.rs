@@ -47,7 +47,7 @@ impl<'t> Source<'t> {
     /// The place of `span`, of which only the first line is looked at.
     pub(super) fn site(&self, span: Range<usize>) -> Site {
         let span = self.first_line_of(span);
-        let line = self.lines.partition_point(|start| *start <= span.start).max(1);
+        let line = self.line(span.start);
         let start = self.lines[line - 1].min(span.start);
         Site {
             file: self.path.to_owned(),
@@ -56,6 +56,11 @@ impl<'t> Source<'t> {
             offending: shortened(&self.text[span.clone()]),
             span,
         }
+    }
+
+    /// The line of an offset in bytes, from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.lines.partition_point(|start| *start <= offset).max(1)
     }
 
     /// The first line of the text, where something is said about the whole file.

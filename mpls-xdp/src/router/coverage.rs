@@ -1,13 +1,13 @@
 use super::{Link, Links};
 
-/// More VLAN tags than an ingress can have.
-const MAX_VIDS: usize = 2;
+/// The most VLAN tags that an ingress can have.
+pub(super) const MAX_VIDS: usize = 2;
 
 /// More devices on top of each other than the kernel allows (8).
-const MAX_STACK: usize = 16;
+pub(super) const MAX_STACK: usize = 16;
 
 /// Devices that carry frames inside another protocol, which hides type 0x8847 from the port.
-const TUNNELS: &[&str] = &[
+pub(super) const TUNNELS: &[&str] = &[
     "amt",
     "bareudp",
     "batadv",
@@ -212,65 +212,8 @@ fn list(vids: &[u16]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::VlanDevice;
+    use super::super::hand_made::{router, vlan};
     use super::*;
-
-    fn port(index: u32, name: &str) -> Link {
-        Link {
-            index,
-            name: name.to_owned(),
-            kind: None,
-            mtu: 1500,
-            vlan: None,
-            lower: None,
-            controller: None,
-            xdp: None,
-        }
-    }
-
-    fn device(index: u32, name: &str, kind: &str, lower: Option<u32>) -> Link {
-        Link { kind: Some(kind.to_owned()), lower, ..port(index, name) }
-    }
-
-    fn vlan(index: u32, name: &str, parent: u32, vid: u16) -> Link {
-        let vlan = Some(VlanDevice { parent: Some(parent), vid });
-        Link { vlan, ..device(index, name, "vlan", Some(parent)) }
-    }
-
-    fn member(link: Link, controller: u32) -> Link {
-        Link { controller: Some(controller), ..link }
-    }
-
-    fn router() -> Links {
-        Links::from_iter([
-            port(1, "lo"),
-            port(2, "eth1"),
-            port(3, "eth2"),
-            vlan(4, "eth2.200", 3, 200),
-            vlan(5, "eth2.200.100", 4, 100),
-            vlan(6, "eth2.200.100.7", 5, 7),
-            vlan(7, "eth2.0", 3, 0),
-            device(10, "bond0", "bond", None),
-            member(port(11, "eth3"), 10),
-            member(port(12, "eth4"), 10),
-            vlan(13, "bond0.100", 10, 100),
-            device(14, "bond1", "bond", None),
-            device(20, "br0", "bridge", None),
-            member(port(21, "eth5"), 20),
-            vlan(22, "br0.5", 20, 5),
-            device(23, "red", "vrf", None),
-            device(24, "mv0", "macvlan", Some(2)),
-            device(30, "gre1", "gretap", Some(2)),
-            vlan(31, "gre1.9", 30, 9),
-            device(32, "sec0", "macsec", Some(2)),
-            Link {
-                vlan: Some(VlanDevice { parent: None, vid: 8 }),
-                ..device(33, "far.8", "vlan", None)
-            },
-            vlan(34, "lost.8", 99, 8),
-            member(port(35, "eth6"), 23),
-        ])
-    }
 
     fn why(input: &str, bindings: &[(&str, &[u16])]) -> Option<String> {
         let bindings: Vec<_> =

@@ -13,6 +13,15 @@ pub enum RouterError {
         /// What the kernel or the socket said.
         source: io::Error,
     },
+    /// RTNETLINK does not answer about the label table.
+    #[error("cannot read this router's label table over RTNETLINK: {source}")]
+    LabelTable {
+        /// What the kernel or the socket said.
+        source: io::Error,
+    },
+    /// Labels came and went during every attempt to list them.
+    #[error("labels come and go while they are read; run the command again when they are calm")]
+    LabelsKeepChanging,
     /// Interfaces came and went during every attempt to list them.
     #[error("interfaces come and go while they are read; run the command again when they are calm")]
     LinksKeepChanging,

@@ -3,11 +3,8 @@ use std::ffi::CStr;
 
 use rtnetlink::packet_route::link::{InfoData, InfoVlan, LinkAttribute, LinkInfo, LinkMessage};
 
-use super::netlink::{Dump, dump_links};
+use super::netlink::{ATTEMPTS, Dump, dump_links};
 use super::{RouterError, XdpProgram};
-
-/// How often a list that changed while it was read is read again.
-const ATTEMPTS: usize = 10;
 
 /// All links of this network namespace, at one moment.
 #[derive(Debug, Clone, Default)]

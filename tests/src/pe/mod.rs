@@ -26,6 +26,8 @@ use traffic::{Answering, Conversation, Tally};
 
 /// The policy, first in monitor mode.
 pub const POLICY: &str = include_str!("policy.toml");
+/// What `init` writes on pe1, without comments.
+const FIRST_POLICY: &str = include_str!("first_policy.toml");
 /// Turning the spare port off for MPLS.
 const CLOSE_SPARE_PORT: &str = "sysctl net.mpls.conf.eth5.input=0";
 /// The tag must be in the frame where the filter looks.
@@ -106,6 +108,7 @@ impl<W: Write> Stage<'_, W> {
 
     fn monitored(&mut self, act: &Act) -> Result<Objects> {
         let start = self.begin(act)?;
+        self.first_policy()?;
         report::command(self.out, "pe1# cat policy.toml", POLICY.trim_end())?;
         let said = self.network.pe1.apply(POLICY, &[])?;
         report::command(self.out, "pe1# mpls-xdp apply policy.toml", &said)?;
@@ -125,6 +128,21 @@ impl<W: Write> Stage<'_, W> {
         self.strike(act, Fate::Monitored)?;
         self.let_them_talk("since act 2 began", &start)?;
         Ok(objects)
+    }
+
+    /// What the router itself knows of its policy.
+    fn first_policy(&mut self) -> Result<()> {
+        let pe1 = &self.network.pe1;
+        let written = pe1.mpls_xdp(["init", "--core", "eth3"])?;
+        let is_word = |line: &&str| !line.is_empty() && !line.starts_with('#');
+        let words: Vec<_> = written.lines().filter(is_word).collect();
+        let call = "pe1# mpls-xdp init --core eth3 | grep -v '^#'";
+        report::command(self.out, call, &words.join("\n"))?;
+        let accepted = pe1.apply(&written, &["--dry-run"])?;
+        self.check(
+            words == FIRST_POLICY.lines().collect::<Vec<_>>() && accepted.contains("attach to"),
+            "init knows the labels, the VRFs and their customers, and where MPLS comes in",
+        )
     }
 
     fn enforced(&mut self, act: &Act) -> Result<()> {

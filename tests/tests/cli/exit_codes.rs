@@ -10,7 +10,19 @@ fn wrong_usage_is_2() {
     let cases: &[(&[&str], &str)] = &[
         (&[], "Usage"),
         (&["fly"], "fly"),
-        (&["explain", policy, "--interface", "eth1", "--stack", "100"], "explain"),
+        (&["explain", policy, "--interface", "eth1"], "--stack"),
+        (&["explain", policy, "--stack", "100"], "--interface"),
+        (&["explain", policy, "--interface", "eth1", "--stack", "1/8"], "`8` is no traffic class"),
+        (&["explain", policy, "--interface", "eth1", "--stack", "1", "--frame", "00"], "--frame"),
+        (&["explain", policy, "--interface", "eth1", "--stack", "1", "--number", "1"], "--number"),
+        (&["explain", policy, "--interface", "eth1", "--frame", "0g"], "`g`"),
+        (&["explain", policy, "--interface", "eth1", "--frame", "00", "--vlan", "1"], "--vlan"),
+        (&["explain", policy, "--interface", "eth1", "--frame", "00", "--upstream"], "--upstream"),
+        (&["explain", policy, "--interface", "eth1", "--pcap", "a.pcap"], "--number"),
+        (&["explain", policy, "--interface", "eth1", "--pcap", "a", "--number", "0"], "0"),
+        (&["explain", policy, "--interface", "eth1", "--stack", "1", "--vlan", "4096"], "4096"),
+        (&["init", "--force"], "--output"),
+        (&["init", "policy.toml"], "policy.toml"),
         (&["confirm"], "confirm"),
         (&["rollback"], "rollback"),
         (&["status", "--colour"], "--colour"),
@@ -82,6 +94,7 @@ fn an_invalid_policy_is_3_and_changes_nothing() {
     lab.run(["check", policy]).ends(3).says(&places);
     lab.run(["check", "--live", policy]).ends(3).says(&places);
     lab.run(["replay", policy, "--interface", "eth1", "capture.pcap"]).ends(3).says(&places);
+    lab.run(["explain", policy, "--interface", "eth1", "--stack", "100"]).ends(3).says(&places);
     for text in ["", "version = 2\n", "version = 1\n[ingress", "version = 1\nversion = 1\n"] {
         lab.apply(text).ends(3);
     }

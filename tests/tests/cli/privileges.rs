@@ -21,12 +21,13 @@ fn without_privileges_is_4() {
     let policy = policy.to_str().unwrap();
     let capture = mounts.path().join("capture.pcap");
     capture_file::write(&capture, [Frame::mpls([100]).build()]).unwrap();
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 8] = [
         &["apply", policy],
         &["apply", policy, "--dry-run"],
         &["status"],
         &["stats"],
         &["replay", policy, "--interface", "eth1", capture.to_str().unwrap()],
+        &["explain", policy, "--interface", "eth1", "--stack", "100"],
         &["detach", "--all"],
         &["detach", "--interface", "eth1"],
     ];

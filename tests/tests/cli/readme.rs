@@ -75,3 +75,16 @@ fn the_frames_of_the_replay_get_these_verdicts() {
     };
     assert_eq!(values(&output.stdout), values(&part("replay")));
 }
+
+#[test]
+fn the_account_of_the_explained_packet_is_this() {
+    let lab = Lab::new();
+    let policy = part("first policy").replace("\"monitor\"", "\"enforce\"");
+    let policy = lab.policy(&policy);
+    let policy = policy.to_str().unwrap();
+    let shown = part("explain");
+    let (command, account) = shown.split_once('\n').unwrap();
+    let words = command.strip_prefix("# mpls-xdp ").unwrap().replace("pe.toml", policy);
+    let output = lab.run(words.split(' ')).ends(0);
+    assert_eq!(output.stdout.replace(policy, "pe.toml"), account);
+}

@@ -3,6 +3,7 @@
 //!
 //! Every test runs the program in the kernel, so every test needs root; without it, each fails.
 
+mod accounts;
 mod captures;
 mod corpus;
 mod counterexamples;
