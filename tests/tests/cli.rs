@@ -7,13 +7,18 @@ mod cli {
     mod apply;
     mod change;
     mod check;
+    mod colour;
+    mod completion;
     mod detach;
     mod exit_codes;
     mod foreign;
+    mod manual;
     mod mounts;
     mod offload;
     mod privileges;
+    mod progress;
     mod readme;
+    mod reattach;
     mod replay;
     mod stats;
     mod status;

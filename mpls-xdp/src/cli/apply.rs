@@ -8,10 +8,15 @@ use mpls_xdp::{
     router::Links,
 };
 
-use super::{check::show_uncovered, open, policy_file::PolicyFile};
+use super::{check::show_uncovered, open, policy_file::PolicyFile, progress};
 
 /// Puts the policy in force in one step; it stays in force after the command ends.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  mpls-xdp apply pe.toml --dry-run
+      Say what would be attached, kept and taken off
+  mpls-xdp apply pe.toml
+      Put the policy in force; the one before is replaced in one step")]
 pub(super) struct Arguments {
     /// The policy file
     policy: PathBuf,
@@ -27,32 +32,37 @@ pub(super) struct Arguments {
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Mode {
+pub(super) enum Mode {
     Native,
     Generic,
+}
+
+impl From<Mode> for AttachMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Native => Self::Native,
+            Mode::Generic => Self::Generic,
+        }
+    }
 }
 
 pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> {
     let mut file = PolicyFile::read(&arguments.policy)?;
     file.compare(&Links::read().map_err(FilterError::from)?);
     let policy = file.valid()?;
-    let options = ApplyOptions {
-        mode: match arguments.mode {
-            Mode::Native => AttachMode::Native,
-            Mode::Generic => AttachMode::Generic,
-        },
-        replace: arguments.replace,
-    };
+    let options = ApplyOptions { mode: arguments.mode.into(), replace: arguments.replace };
     let session = open(folders)?;
     let digest = filter::digest(file.text.as_bytes());
-    let plan = filter::plan(&session, policy, (&file.name, &digest), options)?;
+    let plan = progress::during("compiling the policy", |_| {
+        filter::plan(&session, policy, (&file.name, &digest), options)
+    })?;
     if arguments.dry_run {
         describe(&plan, "would ");
         println!("Nothing was changed.");
         return Ok(ExitCode::SUCCESS);
     }
     describe(&plan, "");
-    filter::apply(&session, &plan, options)?;
+    progress::during("putting the policy in force", |_| filter::apply(&session, &plan, options))?;
     println!("{} is in force as generation {}.", file.name, plan.generation);
     Ok(ExitCode::SUCCESS)
 }
