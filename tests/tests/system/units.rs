@@ -1,0 +1,160 @@
+//! The units and the udev rule, judged by systemd: read by it, and at work under it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use mpls_xdp_tests::product;
+
+use super::machine::{Files, Machine};
+
+/// What systemd-analyze calls well protected ends at 4.9, from 0 (safe) to 10.
+const EXPOSURE: f64 = 2.5;
+
+const POLICY: &str = r#"
+version = 1
+contexts.red = { kind = "vrf", labels = [100] }
+ingress.one = { interface = "eth1", role = "core", contexts = ["red"] }
+ingress.two = { interface = "eth2", role = "core", contexts = ["red"] }
+"#;
+
+/// A routing daemon that notes whether the filter was there before it.
+const FRR: &str = "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\n\
+                   ExecStart=/bin/sh -c 'ip link show eth1 > /run/seen-by-frr'\n";
+
+fn packaging() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../mpls-xdp/packaging")
+}
+
+fn units() -> Vec<PathBuf> {
+    let folder = fs::read_dir(packaging().join("systemd")).unwrap();
+    let mut units: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    units.sort();
+    units
+}
+
+/// A machine that has what the package installs, and this policy.
+fn machine(policy: &str) -> Files {
+    let files = Files::new();
+    files.copy(&product::binary().unwrap(), "usr/bin/mpls-xdp");
+    for unit in units() {
+        let name = unit.file_name().unwrap().to_str().unwrap();
+        files.copy(&unit, &format!("etc/systemd/system/{name}"));
+    }
+    let rule = packaging().join("udev/90-mpls-xdp.rules");
+    files.copy(&rule, "etc/udev/rules.d/90-mpls-xdp.rules");
+    files.write("etc/mpls-xdp/policy.toml", policy);
+    files
+}
+
+fn booted() -> Machine {
+    let files = machine(POLICY);
+    files.write("etc/systemd/system/frr.service", FRR);
+    files.enable("frr.service");
+    files.enable("mpls-xdp.service");
+    files.boot()
+}
+
+/// A script that succeeds when an interface is filtered.
+fn filtered(interface: &str) -> String {
+    format!("ip link show {interface} | grep --quiet 'prog/xdp'")
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_units() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut copies = Vec::new();
+    for unit in units() {
+        let name = unit.file_name().unwrap().to_str().unwrap().replace("@.", "@1.");
+        let copy = folder.path().join(name);
+        let text = fs::read_to_string(unit).unwrap();
+        let binary = product::binary().unwrap();
+        assert!(text.contains("=/usr/bin/mpls-xdp "));
+        fs::write(&copy, text.replace("/usr/bin/mpls-xdp", binary.to_str().unwrap())).unwrap();
+        copies.push(copy);
+    }
+    let verify = Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .args(&copies)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(verify.stderr).unwrap();
+    assert!(verify.status.success() && said.is_empty(), "{said}");
+    for copy in &copies {
+        let mut security = Command::new("systemd-analyze");
+        security.args(["security", "--offline=true", "--no-pager", "--threshold"]);
+        let security = security.arg((EXPOSURE * 10.0).to_string()).arg(copy).output().unwrap();
+        let said = String::from_utf8(security.stdout).unwrap();
+        assert!(security.status.success(), "{} is more exposed:\n{said}", copy.display());
+        assert!(said.contains("Overall exposure level"), "{said}");
+    }
+}
+
+#[test]
+fn at_boot_the_filter_is_there_before_the_routing_daemon() {
+    let machine = booted();
+    assert!(machine.run("cat /run/seen-by-frr").contains("prog/xdp"));
+    machine.run("systemctl is-active mpls-xdp.service");
+    assert!(machine.run("journalctl --no-pager -u mpls-xdp").contains("no interface `eth2`"));
+}
+
+#[test]
+fn reload_applies_again_and_stop_does_not_take_it_off() {
+    let machine = booted();
+    machine.run(&filtered("eth1"));
+    machine.run("sed -i 's/100/200/' /etc/mpls-xdp/policy.toml; systemctl reload mpls-xdp");
+    let status = "mpls-xdp status --json | grep --only-matching '\"generation\":[0-9]*'";
+    assert_eq!(machine.run(status).trim(), "\"generation\":2");
+    machine.run("echo 'not a policy' > /etc/mpls-xdp/policy.toml; ! systemctl reload mpls-xdp");
+    machine.run("systemctl is-active mpls-xdp.service");
+    assert_eq!(machine.run(status).trim(), "\"generation\":2");
+    machine.run("systemctl stop mpls-xdp");
+    machine.run(&filtered("eth1"));
+    assert_eq!(machine.run(status).trim(), "\"generation\":2");
+    machine.run("mpls-xdp detach --all");
+    machine.run(&format!("! {}", filtered("eth1")));
+}
+
+#[test]
+fn an_interface_that_appears_is_filtered_and_one_that_is_not_named_starts_nothing() {
+    let mut machine = booted();
+    machine.run("ip link add eth2 type veth peer name far2");
+    machine.wait_until(&filtered("eth2"));
+    // Made anew, again and again: no event may be lost.
+    for _ in 0..5 {
+        machine.run("ip link delete eth2; ip link add eth2 type veth peer name far2");
+        machine.wait_until(&filtered("eth2"));
+    }
+    // Renamed to a name of the policy.
+    machine.run("ip link delete eth2; ip link add other type veth peer name far2");
+    machine.run("ip link set other name eth2");
+    machine.wait_until(&filtered("eth2"));
+
+    let started = "journalctl --no-pager -o cat | grep --count 'Finished .*network event' || true";
+    machine.settle();
+    let before = machine.run(started);
+    machine.run("for at in $(seq 20); do ip link add un$at type veth peer name fn$at; done");
+    machine.settle();
+    assert_eq!(machine.run(started), before);
+    machine.run("mpls-xdp status");
+}
+
+#[test]
+fn the_window_of_an_interface_that_is_made_anew_is_measured() {
+    let mut machine = booted();
+    let script = "
+        ip link delete eth1
+        ip link add eth1 type veth peer name far1
+        start=$(date +%s%N)
+        until ip link show eth1 | grep --quiet prog/xdp; do :; done
+        echo $(( ($(date +%s%N) - start) / 1000000 ))";
+    let mut windows: Vec<u64> = (0..11)
+        .map(|_| {
+            machine.settle();
+            machine.run(&format!("timeout 60 bash -c '{script}'")).trim().parse().unwrap()
+        })
+        .collect();
+    windows.sort_unstable();
+    let (median, worst) = (windows[windows.len() / 2], windows[windows.len() - 1]);
+    println!("unfiltered for {median} ms (median of {}), {worst} ms at worst", windows.len());
+}
