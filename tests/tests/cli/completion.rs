@@ -59,7 +59,9 @@ impl<'a> Terminal<'a> {
         );
         let mut tmux = terminal.tmux();
         tmux.args(["new-session", "-d", "-x", "200", "-y", "20", "-c"]).arg(folder);
-        tmux.arg(shell.start).env("PATH", path.unwrap()).env("HOME", folder);
+        tmux.arg(shell.start).env("PATH", path.unwrap());
+        // Shells leave files where these say.
+        tmux.env("HOME", folder).env("XDG_RUNTIME_DIR", folder);
         Output::of(&mut tmux).ends(0);
         terminal.type_in(&format!("{}\n", shell.setup));
         terminal.type_in("clear\n");
