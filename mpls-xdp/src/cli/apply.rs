@@ -8,7 +8,7 @@ use mpls_xdp::{
     router::Links,
 };
 
-use super::{check::show_uncovered, open, policy_file::PolicyFile, progress};
+use super::{check::show_uncovered, open, policy_file::PolicyFile, progress, text};
 
 /// Puts the policy in force in one step; it stays in force after the command ends.
 #[derive(clap::Args)]
@@ -76,9 +76,9 @@ fn describe(plan: &Plan, would: &str) {
     list("attach to", &plan.attach);
     list("keep filtering", &plan.keep);
     for name in &plan.other_mode {
-        eprintln!(
-            "warning: {name} stays in the mode it has; `detach --interface {name}` and `apply` \
-             change it"
+        anstream::eprintln!(
+            "{} {name} stays in the mode it has; `detach --interface {name}` and `apply` change it",
+            text::doubtful("warning:")
         );
     }
     list("take off", &plan.leave);

@@ -46,9 +46,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let policy = file.valid()?;
     let mut replay = Replay::new(policy, arguments.interface.as_str())?;
     if !replay.is_named() {
-        eprintln!(
-            "warning: {} names no interface {}; it passes everything",
-            file.name, arguments.interface
+        anstream::eprintln!(
+            "{} {} names no interface {}; it passes everything",
+            text::doubtful("warning:"),
+            file.name,
+            arguments.interface
         );
     }
     let mut out = BufWriter::new(AutoStream::auto(stdout().lock()));

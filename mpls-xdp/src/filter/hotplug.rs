@@ -97,7 +97,14 @@ pub(super) fn announce(session: &Session, manifest: &Manifest) -> Result<(), Fil
             fs::create_dir_all(&folder)?;
             File::create(folder.join(namespace(session)))
         };
-        make().map_err(|source| FilterError::State { path: folder.clone(), source })?;
+        let made = loop {
+            match make() {
+                // The command of another network namespace has just removed the folder.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                made => break made,
+            }
+        };
+        made.map_err(|source| FilterError::State { path: folder.clone(), source })?;
     }
     Ok(())
 }
@@ -113,26 +120,24 @@ pub(super) fn withdraw(session: &Session, manifest: &Manifest) -> Result<(), Fil
             if entry.file_name().to_str().is_some_and(|name| named.contains(name)) {
                 continue;
             }
-            let ours = entry.path().join(namespace(session));
-            if ours.exists() {
-                fs::remove_file(ours)?;
-                unless_in_use(fs::remove_dir(entry.path()))?;
-            }
+            unless(
+                io::ErrorKind::NotFound,
+                fs::remove_file(entry.path().join(namespace(session))),
+            )?;
+            // Other network namespaces may have theirs in it.
+            let removed = unless(io::ErrorKind::DirectoryNotEmpty, fs::remove_dir(entry.path()));
+            unless(io::ErrorKind::NotFound, removed)?;
         }
-        unless_in_use(fs::remove_dir(&folder))
+        unless(io::ErrorKind::DirectoryNotEmpty, fs::remove_dir(&folder))
     };
-    match remove() {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(FilterError::State { path: folder.clone(), source })
-        }
-        _ => Ok(()),
-    }
+    unless(io::ErrorKind::NotFound, remove())
+        .map_err(|source| FilterError::State { path: folder.clone(), source })
 }
 
-/// Other network namespaces may have entries in the same folder.
-fn unless_in_use(result: io::Result<()>) -> io::Result<()> {
+/// What went well, or failed in a way that is as good.
+fn unless(kind: io::ErrorKind, result: io::Result<()>) -> io::Result<()> {
     match result {
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        Err(error) if error.kind() == kind => Ok(()),
         result => result,
     }
 }

@@ -32,8 +32,8 @@ echo 0 > cgroup/cgroup.procs
 find "cgroup/$2" -depth -type d -exec rmdir {} +
 "#;
 
-/// Mounts what a machine has, and becomes its systemd. What belongs to the real machine
-/// (/proc/sys) cannot be changed.
+/// Mounts what a machine has, and becomes its systemd. What belongs to the real machine cannot be
+/// changed: /proc/sys, and the files of /dev.
 const INSIDE: &str = r#"
 set -e
 mount -t proc proc "$1/proc"
@@ -44,7 +44,17 @@ mount -t bpf -o mode=700 bpf "$1/sys/fs/bpf"
 mount -t cgroup2 cgroup2 "$1/sys/fs/cgroup"
 mount -t tmpfs tmpfs "$1/run"
 mount -t tmpfs tmpfs "$1/tmp"
-mount --rbind /dev "$1/dev"
+# Where /dev is no devtmpfs, systemd looks here whether there is an udev to listen to.
+mkdir "$1/run/udev"
+: > "$1/run/udev/control"
+mount -t tmpfs tmpfs "$1/dev"
+mkdir "$1/dev/shm" "$1/dev/pts"
+mount -t devpts -o newinstance,ptmxmode=666 devpts "$1/dev/pts"
+ln -s pts/ptmx "$1/dev/ptmx"
+for node in full null random tty urandom zero; do
+    : > "$1/dev/$node"
+    mount --bind "/dev/$node" "$1/dev/$node"
+done
 ip link add eth1 type veth peer name far1
 exec env -i container=nspawn PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$1" \
     /lib/systemd/systemd --system --unit=lab.target --show-status=false

@@ -26,12 +26,12 @@ fn package() -> PathBuf {
 
 fn machine() -> Machine {
     let files = Files::new();
-    files.copy(&package(), "root/mpls-xdp.deb");
-    files.write("root/policy.toml", POLICY);
+    files.copy(&package(), "srv/mpls-xdp.deb");
+    files.write("srv/policy.toml", POLICY);
     files.boot()
 }
 
-const INSTALL: &str = "dpkg --install /root/mpls-xdp.deb";
+const INSTALL: &str = "dpkg --install /srv/mpls-xdp.deb";
 
 #[test]
 #[ignore = "a part of `cargo xtask package --check`"]
@@ -88,7 +88,7 @@ fn it_brings_everything_and_starts_nothing() {
 fn the_filter_outlives_upgrade_and_removal() {
     let mut machine = machine();
     machine.run(INSTALL);
-    machine.run("cp /root/policy.toml /etc/mpls-xdp/ && systemctl enable --now mpls-xdp");
+    machine.run("cp /srv/policy.toml /etc/mpls-xdp/ && systemctl enable --now mpls-xdp");
     let program = "ip link show eth1 | grep --only-matching 'prog/xdp.*'";
     let before = machine.run(program);
     let generation = machine.run(GENERATION);

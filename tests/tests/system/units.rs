@@ -48,11 +48,15 @@ fn machine(policy: &str) -> Files {
 }
 
 fn booted() -> Machine {
-    let files = machine(POLICY);
+    with_frr(machine(POLICY)).boot()
+}
+
+/// Has both started at boot.
+fn with_frr(files: Files) -> Files {
     files.write("etc/systemd/system/frr.service", FRR);
     files.enable("frr.service");
     files.enable("mpls-xdp.service");
-    files.boot()
+    files
 }
 
 /// A script that prints which generation of the policy is in force.
@@ -103,6 +107,18 @@ fn at_boot_the_filter_is_there_before_the_routing_daemon() {
 }
 
 #[test]
+fn without_the_filter_the_routing_daemon_starts_unless_it_requires_it() {
+    let broken = "version = 2\n";
+    let machine_without = with_frr(machine(broken)).boot();
+    machine_without.run("systemctl is-failed mpls-xdp.service && test -e /run/seen-by-frr");
+
+    let files = with_frr(machine(broken));
+    let requires = "[Unit]\nRequires=mpls-xdp.service\nAfter=mpls-xdp.service\n";
+    files.write("etc/systemd/system/frr.service.d/override.conf", requires);
+    files.boot().run("systemctl is-failed mpls-xdp.service && ! test -e /run/seen-by-frr");
+}
+
+#[test]
 fn reload_applies_again_and_stop_does_not_take_it_off() {
     let machine = booted();
     machine.run(&filtered("eth1"));
@@ -140,6 +156,37 @@ fn an_interface_that_appears_is_filtered_and_one_that_is_not_named_starts_nothin
     machine.settle();
     assert_eq!(machine.run(started), before);
     machine.run("mpls-xdp status");
+}
+
+#[test]
+fn many_interfaces_at_once_are_all_filtered() {
+    let mut policy = POLICY.to_owned();
+    for at in 0..30 {
+        let ingress = format!("ingress.p{at} = {{ interface = \"p{at}\", role = \"customer\" }}\n");
+        policy.push_str(&ingress);
+    }
+    let mut machine = with_frr(machine(&policy)).boot();
+    machine.run("for at in {0..29}; do ip link add p$at type veth peer name f$at; done");
+    machine.settle();
+    for at in 0..30 {
+        machine.run(&filtered(&format!("p{at}")));
+    }
+    machine.run("! systemctl list-units --failed --no-legend | grep mpls-xdp");
+}
+
+#[test]
+fn an_interface_that_appears_while_a_policy_is_applied_is_filtered() {
+    let mut machine = booted();
+    for hundredths in 0..20 {
+        machine.run("mpls-xdp detach --all; ip link delete eth2 2> /dev/null; true");
+        // Not a wait: it comes at another moment of the command each time.
+        machine.run(&format!(
+            "mpls-xdp apply /etc/mpls-xdp/policy.toml & sleep 0.{hundredths:02}
+             ip link add eth2 type veth peer name far2; wait $!"
+        ));
+        machine.settle();
+        machine.run(&filtered("eth2"));
+    }
 }
 
 /// Deletes eth1 and makes it anew, and says how long it is there without the filter.
