@@ -25,6 +25,10 @@ pub fn build() -> Result<PathBuf> {
     // Where the package's manifest has it.
     let folder = root().join("target/package");
     let parts = folder.join("parts");
+    // A page of a command that is gone would stay.
+    if parts.is_dir() {
+        fs::remove_dir_all(&parts).with_context(|| parts.display().to_string())?;
+    }
     fs::create_dir_all(&parts).with_context(|| parts.display().to_string())?;
     run(Command::new(&binary).arg("man").arg(parts.join("man")))?;
     for shell in ["bash", "zsh", "fish"] {

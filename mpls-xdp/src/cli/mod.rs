@@ -103,7 +103,7 @@ fn exit_codes() -> String {
 
 /// What `--color` says, also where help or an error ends the parsing early.
 fn color() -> ColorChoice {
-    let mut words = env::args().skip(1);
+    let mut words = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     let mut said = None;
     while let Some(word) = words.next() {
         said = match word.split_once('=') {

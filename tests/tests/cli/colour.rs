@@ -1,5 +1,7 @@
 //! `--color` and `NO_COLOR`, with and without a terminal.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
 
 use super::support::{Lab, Output, core};
@@ -75,6 +77,13 @@ fn json_is_never_coloured() {
         let output = lab.run([&arguments[..], &["--color", "always"]].concat()).ends(0);
         assert!(!output.stdout.contains(COLOUR), "{output}");
     }
+}
+
+#[test]
+fn a_file_name_may_have_any_bytes() {
+    let lab = Lab::new();
+    let name = OsStr::from_bytes(b"/nowhere/\xff.toml");
+    lab.run([OsStr::new("check"), name]).ends(1).says(&["/nowhere/", "No such file"]);
 }
 
 #[test]
