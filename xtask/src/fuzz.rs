@@ -10,13 +10,13 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    cargo::{output, root, run, target},
+    cargo::{root, run, target},
+    tool::{Tool, outside_of_this_workspace},
     toolchain,
 };
 
-/// The pinned driver.
-const CARGO_FUZZ: &str = "cargo-fuzz 0.13.2";
-const CARGO_FUZZ_VERSION: &str = "0.13.2";
+/// The driver.
+const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
 
 /// What to fuzz, and for how long.
 #[derive(Args)]
@@ -63,7 +63,7 @@ impl Target {
 pub fn fuzz(arguments: &Fuzz) -> Result<()> {
     let channel = toolchain::compiler()?;
     let folder = target().join("fuzz");
-    let bin = driver(channel, &folder)?;
+    let bin = CARGO_FUZZ.install(&folder, Some(channel))?;
     for target in Target::value_variants() {
         if arguments.target.is_none_or(|chosen| chosen.name() == target.name()) {
             let session = Session { target: *target, channel, folder: &folder, bin: &bin };
@@ -136,7 +136,7 @@ impl Session<'_> {
     /// `cargo fuzz run` of the target, debug assertions on. Without a sanitizer: the code under
     /// test has no `unsafe`, and one would make it ten times slower.
     fn cargo_fuzz(&self) -> Command {
-        let mut command = cargo_without_this_one();
+        let mut command = outside_of_this_workspace();
         let path = env::var_os("PATH").unwrap_or_default();
         let folders = [self.bin.to_owned()].into_iter().chain(env::split_paths(&path));
         if let Ok(path) = env::join_paths(folders) {
@@ -162,32 +162,4 @@ fn crate_folder() -> PathBuf {
 /// The corpus of the repository.
 fn corpus(name: &str) -> PathBuf {
     crate_folder().join("corpus").join(name)
-}
-
-/// Installs cargo-fuzz below `folder` where it is missing; returns the folder of its binary.
-fn driver(channel: &str, folder: &Path) -> Result<PathBuf> {
-    let tools = folder.join("tools");
-    let bin = tools.join("bin");
-    let installed = output(Command::new(bin.join("cargo-fuzz")).arg("--version"))
-        .is_ok_and(|version| version.trim() == CARGO_FUZZ);
-    if !installed {
-        eprintln!("installing {CARGO_FUZZ}");
-        run(cargo_without_this_one()
-            .env("CARGO_TARGET_DIR", folder.join("tools-build"))
-            .args([&format!("+{channel}"), "install", "cargo-fuzz", "--locked"])
-            .args(["--version", CARGO_FUZZ_VERSION, "--force", "--root"])
-            .arg(&tools))?;
-    }
-    Ok(bin)
-}
-
-/// A cargo that does not inherit what this workspace's one was called with.
-fn cargo_without_this_one() -> Command {
-    let mut command = Command::new("cargo");
-    for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(toolchain::is_cargo_variable) {
-            command.env_remove(name);
-        }
-    }
-    command
 }

@@ -8,7 +8,9 @@ mod bench;
 mod cargo;
 mod ebpf;
 mod fuzz;
+mod package;
 mod record;
+mod tool;
 mod toolchain;
 mod vm;
 
@@ -56,6 +58,12 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Build the Debian package
+    Package {
+        /// Have it judged as well: installed on a machine in namespaces, used and removed (root)
+        #[arg(long)]
+        check: bool,
+    },
     /// Run the filter on Debian's stock kernels, in QEMU by software emulation
     Vm {
         #[command(subcommand)]
@@ -73,6 +81,8 @@ fn main() -> ExitCode {
         Task::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Task::Bench { arguments } => bench::bench(&arguments),
         Task::Sizes { check } => bench::sizes(check),
+        Task::Package { check: false } => package::build().map(|_| ()),
+        Task::Package { check: true } => package::check(),
         Task::Vm { task } => vm::run(task),
     };
     match result {

@@ -8,10 +8,15 @@ use mpls_xdp::{
     router::Links,
 };
 
-use super::{check::show_uncovered, open, policy_file::PolicyFile};
+use super::{check::show_uncovered, open, policy_file::PolicyFile, progress, text};
 
 /// Puts the policy in force in one step; it stays in force after the command ends.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  mpls-xdp apply pe.toml --dry-run
+      Say what would be attached, kept and taken off
+  mpls-xdp apply pe.toml
+      Put the policy in force; the one before is replaced in one step")]
 pub(super) struct Arguments {
     /// The policy file
     policy: PathBuf,
@@ -31,9 +36,18 @@ pub(super) struct Arguments {
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Mode {
+pub(super) enum Mode {
     Native,
     Generic,
+}
+
+impl From<Mode> for AttachMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Native => Self::Native,
+            Mode::Generic => Self::Generic,
+        }
+    }
 }
 
 pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> {
@@ -41,23 +55,22 @@ pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> 
     file.compare(&Links::read().map_err(FilterError::from)?);
     let policy = file.valid()?;
     let options = ApplyOptions {
-        mode: match arguments.mode {
-            Mode::Native => AttachMode::Native,
-            Mode::Generic => AttachMode::Generic,
-        },
+        mode: arguments.mode.into(),
         replace: arguments.replace,
         fragments: arguments.fragments,
     };
     let session = open(folders)?;
     let digest = filter::digest(file.text.as_bytes());
-    let plan = filter::plan(&session, policy, (&file.name, &digest), options)?;
+    let plan = progress::during("compiling the policy", |_| {
+        filter::plan(&session, policy, (&file.name, &digest), options)
+    })?;
     if arguments.dry_run {
         describe(&plan, "would ");
         println!("Nothing was changed.");
         return Ok(ExitCode::SUCCESS);
     }
     describe(&plan, "");
-    filter::apply(&session, &plan, options)?;
+    progress::during("putting the policy in force", |_| filter::apply(&session, &plan, options))?;
     println!("{} is in force as generation {}.", file.name, plan.generation);
     Ok(ExitCode::SUCCESS)
 }
@@ -71,9 +84,9 @@ fn describe(plan: &Plan, would: &str) {
     list("attach to", &plan.attach);
     list("keep filtering", &plan.keep);
     for name in &plan.other_mode {
-        eprintln!(
-            "warning: {name} stays in the mode it has; `detach --interface {name}` and `apply` \
-             change it"
+        anstream::eprintln!(
+            "{} {name} stays in the mode it has; `detach --interface {name}` and `apply` change it",
+            text::doubtful("warning:")
         );
     }
     list("take off", &plan.leave);

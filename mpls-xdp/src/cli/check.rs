@@ -17,6 +17,11 @@ use super::{
 
 /// Exits with 3 when the policy has errors.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  mpls-xdp check pe.toml
+      Show every error of the file, or what the policy says
+  mpls-xdp check pe.toml --live
+      Compare it with the interfaces and MPLS switches of this router")]
 pub(super) struct Arguments {
     /// The policy file
     policy: PathBuf,
@@ -99,7 +104,7 @@ pub(super) fn show_uncovered(uncovered: &[Uncovered]) {
     }
     println!("The kernel accepts MPLS on interfaces that no ingress covers:");
     for hole in uncovered {
-        println!("  {}: {}", hole.interface, hole.why);
+        anstream::println!("  {}: {}", text::doubtful(&hole.interface), hole.why);
     }
 }
 

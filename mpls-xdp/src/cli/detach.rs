@@ -9,6 +9,11 @@ use super::open;
 
 /// Takes the filter off; frames pass unfiltered afterwards.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  mpls-xdp detach --interface eth2
+      Let everything pass on eth2
+  mpls-xdp detach --all
+      Take the filter off and leave nothing behind")]
 #[group(required = true, multiple = false)]
 pub(super) struct Arguments {
     /// Take it off this interface only

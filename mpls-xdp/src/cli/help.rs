@@ -71,7 +71,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn help_of(command: Option<&OsString>) -> ! {
     let program = OsString::from(env!("CARGO_PKG_NAME"));
     let words = [Some(program), command.cloned(), Some("--help".into())];
-    match super::Arguments::try_parse_from(words.into_iter().flatten()) {
+    match super::definition().try_get_matches_from(words.into_iter().flatten()) {
         Err(help) => help.exit(),
         Ok(_) => unreachable!("clap takes `--help` for a wish for help"),
     }

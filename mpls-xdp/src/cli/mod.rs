@@ -2,19 +2,25 @@
 
 mod apply;
 mod check;
+mod complete;
 mod detach;
 mod explain;
 mod help;
 mod init;
+mod man;
 mod policy_file;
+mod progress;
+mod reattach;
 mod replay;
 mod stats;
 mod status;
 mod text;
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{env, io, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum as _,
+};
 use mpls_xdp::filter::{FilterError, Folders, Session};
 
 use self::policy_file::InvalidPolicy;
@@ -28,6 +34,16 @@ const NOT_PERMITTED: u8 = 4;
 /// Another XDP program is on the interface.
 const FOREIGN_PROGRAM: u8 = 5;
 
+/// What each exit code means, for help and manual; clap ends with 2.
+const EXIT_CODES: [(u8, &str); 6] = [
+    (0, "done"),
+    (FAILED, "failed while running"),
+    (2, "wrong usage"),
+    (POLICY_INVALID, "the policy is invalid"),
+    (NOT_PERMITTED, "not permitted"),
+    (FOREIGN_PROGRAM, "another XDP program is on the interface"),
+];
+
 #[derive(Parser)]
 #[command(
     version,
@@ -36,12 +52,14 @@ const FOREIGN_PROGRAM: u8 = 5;
     long_about = "Checks every MPLS label that this router would interpret, at the driver hook \
                   (XDP), against what was given out to the ingress it comes from; drops spoofed \
                   and out-of-VRF labels, and counts every verdict.",
-    after_help = "Exit codes: 0 done; 1 failed while running; 2 wrong usage; 3 the policy is \
-                  invalid; 4 not permitted; 5 another XDP program is on the interface."
+    after_help = exit_codes()
 )]
 struct Arguments {
     #[command(flatten)]
     folders: FolderArguments,
+    /// Colour what is shown; `auto` does so on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    color: ColorChoice,
     #[command(subcommand)]
     command: Command,
 }
@@ -76,11 +94,45 @@ enum Command {
     Detach(detach::Arguments),
     /// Show what a command takes, or what a reason means: `help reasons`
     Help(help::Arguments),
+    /// Filter interfaces of the policy in force that were made anew (root)
+    Reattach(reattach::Arguments),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(man::Arguments),
+}
+
+/// The command line: what is parsed, completed and written into the manual.
+fn definition() -> clap::Command {
+    complete::with_candidates(Arguments::command())
+}
+
+fn exit_codes() -> String {
+    let codes = EXIT_CODES.map(|(code, meaning)| format!("{code} {meaning}"));
+    format!("Exit codes: {}.", codes.join("; "))
+}
+
+/// What `--color` says, also where help or an error ends the parsing early.
+fn color() -> ColorChoice {
+    let mut words = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let mut said = None;
+    while let Some(word) = words.next() {
+        said = match word.split_once('=') {
+            Some(("--color", value)) => Some(value.to_owned()),
+            _ if word == "--color" => words.next(),
+            _ => continue,
+        };
+    }
+    said.and_then(|value| ColorChoice::from_str(&value, false).ok()).unwrap_or_default()
 }
 
 /// Runs the command and returns its exit code.
 pub(crate) fn run() -> ExitCode {
-    let Arguments { folders, command } = Arguments::parse();
+    complete::answer();
+    let color = color();
+    let matches = definition().color(color).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    text::set_color(arguments.color);
+    let Arguments { folders, command, .. } = arguments;
     let folders = Folders { bpffs: folders.bpffs, state: folders.state_dir };
     let result = match command {
         Command::Init(arguments) => init::run(&arguments),
@@ -92,6 +144,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Detach(arguments) => detach::run(&folders, &arguments),
         Command::Help(arguments) => help::run(&arguments),
+        Command::Reattach(arguments) => reattach::run(&folders, &arguments),
+        Command::Man(arguments) => man::run(&arguments),
     };
     match result {
         Ok(code) => code,
@@ -109,7 +163,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
         // Whoever read our output has seen enough.
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {}", with_causes(error));
+    anstream::eprintln!("{} {}", text::bad("error:"), with_causes(error));
     let code = match error.downcast_ref::<FilterError>() {
         Some(error) if error.is_not_permitted() => NOT_PERMITTED,
         Some(error) if error.is_foreign_program() => FOREIGN_PROGRAM,

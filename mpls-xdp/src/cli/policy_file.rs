@@ -1,17 +1,16 @@
 //! Reads a policy file and shows everything that is wrong with it.
 
-use std::{
-    fs,
-    io::{IsTerminal as _, stderr},
-    path::Path,
-};
+use std::{fs, io::stderr, path::Path};
 
+use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context as _, Result};
 use mpls_xdp::{
     policy::{self, Diagnostic, LiveFacts, Parsed, Policy},
     router::Links,
 };
 use thiserror::Error;
+
+use super::progress;
 
 /// The policy has errors, which have been shown.
 #[derive(Debug, Error)]
@@ -28,11 +27,14 @@ pub(super) struct PolicyFile {
 impl PolicyFile {
     pub(super) fn read(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let bytes = fs::read(path).with_context(|| format!("cannot read {name}"))?;
-        let text =
-            String::from_utf8(bytes).with_context(|| format!("{name} is not text in UTF-8"))?;
-        let parsed = policy::parse(&name, &text);
-        Ok(Self { name, text, parsed })
+        progress::during(&format!("reading {name}"), |_| {
+            let bytes = fs::read(path).with_context(|| format!("cannot read {name}"))?;
+            let text =
+                String::from_utf8(bytes).with_context(|| format!("{name} is not text in UTF-8"))?;
+            let parsed = policy::parse(&name, &text);
+            Ok((text, parsed))
+        })
+        .map(|(text, parsed)| Self { name, text, parsed })
     }
 
     /// Adds what this router says about the interfaces.
@@ -62,7 +64,8 @@ impl PolicyFile {
     }
 
     fn show(&self, diagnostic: &Diagnostic) {
-        eprintln!("{}\n", diagnostic.render(&self.text, stderr().is_terminal()));
+        let color = AutoStream::choice(&stderr()) != ColorChoice::Never;
+        eprintln!("{}\n", diagnostic.render(&self.text, color));
     }
 }
 

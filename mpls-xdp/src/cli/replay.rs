@@ -2,11 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufWriter, Write, stdout},
+    fs,
+    io::{BufWriter, IsTerminal as _, Write, stdout},
+    os::unix::fs::FileTypeExt as _,
     path::PathBuf,
     process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
+use anstream::AutoStream;
 use anyhow::{Context as _, Result};
 use mpls_xdp::{
     capture::{CaptureError, for_each_frame},
@@ -15,10 +19,15 @@ use mpls_xdp::{
     replay::{Outcome, Replay},
 };
 
-use super::{policy_file::PolicyFile, text};
+use super::{policy_file::PolicyFile, progress, text};
 
 /// Reads pcap and pcapng, gzipped or not. Nothing is attached, and IF need not exist.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  mpls-xdp replay pe.toml --interface eth2 peer.pcap
+      Say what the filter does with each frame of a capture
+  mpls-xdp replay pe.toml --interface eth2 peer.pcap.gz --json | jq -c 'select(.verdict == \"drop\")'
+      Only the frames that are dropped")]
 pub(super) struct Arguments {
     /// The policy file
     policy: PathBuf,
@@ -37,28 +46,38 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let policy = file.valid()?;
     let mut replay = Replay::new(policy, arguments.interface.as_str())?;
     if !replay.is_named() {
-        eprintln!(
-            "warning: {} names no interface {}; it passes everything",
-            file.name, arguments.interface
+        anstream::eprintln!(
+            "{} {} names no interface {}; it passes everything",
+            text::doubtful("warning:"),
+            file.name,
+            arguments.interface
         );
     }
-    let mut out = BufWriter::new(stdout().lock());
+    let mut out = BufWriter::new(AutoStream::auto(stdout().lock()));
     let mut summary = BTreeMap::new();
     let mut frames = 0;
-    for_each_frame::<Stop>(&arguments.file, |frame| {
-        frames += 1;
-        let outcome = replay.run(frames, frame).map_err(FilterError::from)?;
-        *summary.entry(key(&outcome)).or_insert(0) += 1;
-        if arguments.json {
-            serde_json::to_writer(&mut out, &outcome).map_err(std::io::Error::from)?;
-            writeln!(out)?;
-        } else {
-            writeln!(out, "{}", line(&outcome))?;
-        }
-        Ok(())
-    })
-    .map_err(|Stop(error)| error)
-    .with_context(|| arguments.file.display().to_string())?;
+    let mut frame_by_frame = |count: &AtomicU64| {
+        for_each_frame::<Stop>(&arguments.file, |frame| {
+            frames += 1;
+            count.fetch_add(1, Ordering::Relaxed);
+            let outcome = replay.run(frames, frame).map_err(FilterError::from)?;
+            *summary.entry(key(&outcome)).or_insert(0) += 1;
+            if arguments.json {
+                serde_json::to_writer(&mut out, &outcome).map_err(std::io::Error::from)?;
+                writeln!(out)?;
+            } else {
+                writeln!(out, "{}", line(&outcome))?;
+            }
+            Ok(())
+        })
+    };
+    let name = arguments.file.display().to_string();
+    // Lines that somebody reads while they come are a sign of life, and would be mixed up with it.
+    let result = match goes_to_a_file() {
+        true => progress::during(&format!("replaying {name}"), &mut frame_by_frame),
+        false => frame_by_frame(&AtomicU64::new(0)),
+    };
+    result.map_err(|Stop(error)| error).context(name)?;
     if !arguments.json {
         let parts: Vec<String> = summary
             .iter()
@@ -68,6 +87,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn goes_to_a_file() -> bool {
+    let kind = fs::metadata("/proc/self/fd/1").map(|file| file.file_type());
+    kind.is_ok_and(|kind| kind.is_file() || (kind.is_char_device() && !stdout().is_terminal()))
 }
 
 /// What ends a replay early.
@@ -101,7 +125,13 @@ pub(super) fn key(outcome: &Outcome) -> &'static str {
 }
 
 pub(super) fn line(outcome: &Outcome) -> String {
-    let mut words = vec![format!("{:>6}  {:<4}  {}", outcome.frame, outcome.verdict, key(outcome))];
+    // Both verdicts have four letters.
+    let verdict = match (outcome.verdict, outcome.reason) {
+        ("drop", _) => text::bad(outcome.verdict),
+        (_, Some(_)) => text::doubtful(outcome.verdict),
+        (_, None) => outcome.verdict.to_owned(),
+    };
+    let mut words = vec![format!("{:>6}  {verdict}  {}", outcome.frame, key(outcome))];
     if let Some(ingress) = &outcome.ingress {
         words.push(format!("at {ingress}"));
     }

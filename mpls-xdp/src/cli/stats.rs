@@ -3,11 +3,13 @@
 use std::{
     collections::HashMap,
     io::{Write as _, stdout},
+    iter,
     process::ExitCode,
     thread,
     time::{Duration, Instant},
 };
 
+use anstream::AutoStream;
 use anyhow::{Result, bail};
 use mpls_xdp::filter::{self, CounterRow, Folders, Stats};
 
@@ -15,6 +17,11 @@ use super::{open, text};
 
 /// Counters go on over policy changes for every ingress and rule whose name stays.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  mpls-xdp stats --watch
+      Every second, with rates
+  mpls-xdp stats peer-as65001 --json
+      The counters of one ingress as a JSON object")]
 pub(super) struct Arguments {
     /// Only this ingress
     ingress: Option<String>,
@@ -36,7 +43,7 @@ pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> 
         let stats = read(folders, arguments.ingress.as_deref())?;
         let now = Instant::now();
         let lines = lines(&stats, arguments.all);
-        let mut out = stdout().lock();
+        let mut out = AutoStream::auto(stdout().lock());
         if arguments.json {
             writeln!(out, "{}", serde_json::to_string(&stats)?)?;
         } else {
@@ -127,5 +134,19 @@ fn render(
         }
         rows.push(row);
     }
-    format!("generation {}\n\n{}", stats.generation, text::table(&rows, 4))
+    let mut text = format!("generation {}\n\n", stats.generation);
+    let counters = iter::once(None).chain(lines.iter().map(Some));
+    for (row, line) in text::table(&rows, 4).lines().zip(counters) {
+        let row = match line {
+            Some((words, counter)) if counter.packets > 0 => match words[2].as_str() {
+                "dropped" => text::bad(row),
+                "would drop" => text::doubtful(row),
+                _ => row.to_owned(),
+            },
+            _ => row.to_owned(),
+        };
+        text.push_str(&row);
+        text.push('\n');
+    }
+    text
 }

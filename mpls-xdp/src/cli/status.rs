@@ -9,6 +9,9 @@ use super::{check::show_uncovered, open, text};
 
 /// Exits with 1 when an interface that the policy names is not filtered, or something is missing.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  mpls-xdp status || echo 'not everything is filtered'
+      For monitoring: exit code 1 when something is wrong")]
 pub(super) struct Arguments {
     /// Print one JSON object
     #[arg(long)]
@@ -49,7 +52,7 @@ fn show(status: &Status) {
     println!("{}", text::table(&rows, 3));
     show_uncovered(&status.uncovered);
     for problem in &status.problems {
-        println!("PROBLEM: {problem}");
+        anstream::println!("{} {problem}", text::bad("PROBLEM:"));
     }
     if status.problems.is_empty() {
         println!("All interfaces of the policy are filtered.");

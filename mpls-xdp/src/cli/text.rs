@@ -1,4 +1,31 @@
-//! Numbers and tables for people.
+//! Numbers, tables and colours for people.
+
+use anstyle::{AnsiColor, Style};
+use clap::ColorChoice;
+
+/// Says when `anstream` lets colours through.
+pub(super) fn set_color(when: ColorChoice) {
+    match when {
+        ColorChoice::Auto => anstream::ColorChoice::Auto,
+        ColorChoice::Always => anstream::ColorChoice::Always,
+        ColorChoice::Never => anstream::ColorChoice::Never,
+    }
+    .write_global();
+}
+
+/// What was dropped or is wrong; to be printed with `anstream`.
+pub(super) fn bad(text: &str) -> String {
+    painted(AnsiColor::Red.on_default().bold(), text)
+}
+
+/// What would be dropped; to be printed with `anstream`.
+pub(super) fn doubtful(text: &str) -> String {
+    painted(AnsiColor::Yellow.on_default(), text)
+}
+
+fn painted(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
 
 /// A number with its thousands apart.
 pub(super) fn thousands(number: u64) -> String {

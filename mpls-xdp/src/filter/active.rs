@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::FilterError;
+use super::{FilterError, Folders};
 use crate::{
     kernel::{FilterProgram, Generation, KernelError, PinnedProgram, Pins, PolicyMap},
     manifest::Manifest,
-    router::Links,
+    router::{self, Links},
 };
 
 /// The generation in force.
@@ -59,6 +59,16 @@ impl Active {
             None => Err(FilterError::PolicyLost),
         }
     }
+}
+
+/// The names of the policy in force, without waiting for a command that is at work.
+///
+/// # Errors
+///
+/// When no policy is in force, or it cannot be read.
+pub fn in_force(folders: &Folders) -> Result<Manifest, FilterError> {
+    let pins = Pins::new(&folders.bpffs, router::namespace_cookie()?)?;
+    Ok(Active::policy(&pins)?.manifest)
 }
 
 /// How long the kernel may take to take a program off whose pin is gone.

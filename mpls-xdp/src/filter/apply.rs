@@ -15,14 +15,14 @@ use aya::programs::XdpMode;
 use super::{
     FilterError, Session,
     active::{Active, settled},
-    offload,
+    hotplug, offload,
 };
 use crate::{
     compile,
     kernel::{
         Counters, FilterProgram, Generation, KernelError, PinnedProgram, PolicyMap, Settings,
     },
-    manifest::Manifest,
+    manifest::{InterfaceEntry, Manifest},
     policy::Policy,
     router::{self, Links, RouterError, Uncovered, VlanOffload, XdpAttachMode},
 };
@@ -228,6 +228,7 @@ pub(super) fn uncovered(links: &Links, manifest: &Manifest) -> Result<Vec<Uncove
 /// When the kernel refuses a step.
 pub fn apply(session: &Session, plan: &Plan, options: ApplyOptions) -> Result<(), FilterError> {
     session.pins.create()?;
+    hotplug::announce(session, &plan.manifest)?;
     let mut attached = Vec::new();
     let result = switch(session, plan, options, &mut attached);
     if result.is_err() {
@@ -238,6 +239,8 @@ pub fn apply(session: &Session, plan: &Plan, options: ApplyOptions) -> Result<()
         if plan.before.is_none() {
             session.pins.clear()?;
         }
+        let before = plan.before.as_ref().map(|active| active.manifest.clone());
+        hotplug::withdraw(session, &before.unwrap_or_default())?;
         let kept = plan.receivers(&plan.keep);
         let mut not_filtered: HashSet<String> =
             plan.offloads.iter().map(|(interface, _)| interface.clone()).collect();
@@ -245,7 +248,15 @@ pub fn apply(session: &Session, plan: &Plan, options: ApplyOptions) -> Result<()
         offload::restore(&session.state, &plan.links, not_filtered)?;
         return result;
     }
-    tidy_up(session, plan)
+    tidy_up(session, plan)?;
+    let is_absent = |entry: &InterfaceEntry| plan.links.by_name(&entry.name).is_none();
+    if plan.manifest.interfaces.iter().any(is_absent) {
+        // What appeared since the plan was made came too early for the udev rule.
+        for interface in hotplug::reattach(session, options.mode)? {
+            interface.result?;
+        }
+    }
+    Ok(())
 }
 
 fn switch(
@@ -323,7 +334,7 @@ fn switch(
 
 /// Puts the program for frames in one piece, unless `fragments` are asked for, and where the driver
 /// refuses that for its MTU, the one that takes fragments.
-fn fitting<T>(
+pub(super) fn fitting<T>(
     fragments: bool,
     mut put: impl FnMut(bool) -> Result<T, FilterError>,
 ) -> Result<T, FilterError> {
@@ -351,6 +362,7 @@ fn tidy_up(session: &Session, plan: &Plan) -> Result<(), FilterError> {
             }
         }
     }
+    hotplug::withdraw(session, &plan.manifest)?;
     offload::restore(&session.state, &plan.links, plan.receivers(&plan.leave))
 }
 

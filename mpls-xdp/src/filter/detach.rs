@@ -6,9 +6,9 @@ use super::{
     FilterError, Session,
     active::{Active, live_programs},
     apply::amend,
-    offload,
+    hotplug, offload,
 };
-use crate::{kernel::KernelError, router::Links};
+use crate::{kernel::KernelError, manifest::Manifest, router::Links};
 
 /// Takes the filter off every interface and removes its pins, programs and maps.
 ///
@@ -28,6 +28,7 @@ pub fn detach_all(session: &Session) -> Result<(), FilterError> {
         Err(error) => return Err(error.into()),
     }
     session.pins.clear()?;
+    hotplug::withdraw(session, &Manifest::default())?;
     let saved = offload::saved_interfaces(&session.state)?;
     offload::restore(&session.state, &links, saved)?;
     match fs::remove_file(session.state.join("offload.json")) {

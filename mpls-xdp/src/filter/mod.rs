@@ -3,6 +3,7 @@
 mod active;
 mod apply;
 mod detach;
+mod hotplug;
 mod offload;
 mod session;
 mod stats;
@@ -14,8 +15,10 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 pub use self::{
+    active::in_force,
     apply::{ApplyOptions, AttachMode, Plan, apply, plan},
     detach::{detach_all, detach_interface},
+    hotplug::{Reattached, reattach},
     session::{Folders, Session},
     stats::{CounterRow, IngressStats, InterfaceStats, Stats, read_stats},
     status::{InterfaceStatus, Status, read_status},
@@ -64,6 +67,9 @@ pub enum FilterError {
     /// `detach --interface` of something else.
     #[error("{0} is not an interface of the applied policy; it names {1}")]
     NotNamed(String, String),
+    /// An interface was renamed, and the program on it follows the rules of its old name.
+    #[error("{0} was renamed and is filtered by the rules of its old name: apply the policy again")]
+    OtherRules(String),
     /// The driver keeps stripping tags.
     #[error(
         "{interface}: the driver does not allow {offload} to be turned off; it would strip VLAN \
