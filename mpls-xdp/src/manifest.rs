@@ -31,6 +31,9 @@ pub struct Manifest {
     pub digest: String,
     /// When it was applied, in seconds since 1970.
     pub applied_at: u64,
+    /// The history's entry that this policy is; 0 when it was applied without a history.
+    #[serde(default)]
+    pub entry: u64,
     /// SHA-256 of the kernel object that the programs were loaded from, in hexadecimal.
     pub object: String,
     /// Every interface that the policy names, in its order.

@@ -15,6 +15,7 @@ mod cli {
     mod privileges;
     mod readme;
     mod replay;
+    mod rollout;
     mod stats;
     mod status;
     mod support;

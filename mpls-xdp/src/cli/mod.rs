@@ -2,12 +2,17 @@
 
 mod apply;
 mod check;
+mod confirm;
 mod detach;
+mod history;
 mod policy_file;
 mod replay;
+mod rollback;
 mod stats;
 mod status;
 mod text;
+mod time_limit;
+mod watcher;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -58,6 +63,12 @@ enum Command {
     Check(check::Arguments),
     /// Put a policy in force, all interfaces in one step (root)
     Apply(apply::Arguments),
+    /// Keep a policy that was applied with `--confirm-within` (root)
+    Confirm,
+    /// Go back to an earlier policy (root)
+    Rollback(rollback::Arguments),
+    /// Show the last policies, and who applied them (root)
+    History(history::Arguments),
     /// Show whether the policy is in force; exit 1 when something is wrong (root)
     Status(status::Arguments),
     /// Show the counters (root)
@@ -66,6 +77,9 @@ enum Command {
     Replay(replay::Arguments),
     /// Take the filter off; leaves nothing behind (root)
     Detach(detach::Arguments),
+    /// Go back when no confirmation comes in time; `apply --confirm-within` starts it
+    #[command(name = watcher::COMMAND, hide = true)]
+    Watcher,
 }
 
 /// Runs the command and returns its exit code.
@@ -75,10 +89,14 @@ pub(crate) fn run() -> ExitCode {
     let result = match command {
         Command::Check(arguments) => check::run(&arguments),
         Command::Apply(arguments) => apply::run(&folders, &arguments),
+        Command::Confirm => confirm::run(&folders),
+        Command::Rollback(arguments) => rollback::run(&folders, &arguments),
+        Command::History(arguments) => history::run(&folders, &arguments),
         Command::Status(arguments) => status::run(&folders, &arguments),
         Command::Stats(arguments) => stats::run(&folders, &arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Detach(arguments) => detach::run(&folders, &arguments),
+        Command::Watcher => watcher::run(&folders),
     };
     match result {
         Ok(code) => code,

@@ -1,4 +1,13 @@
-//! Numbers and tables for people.
+//! Numbers, times and tables for people.
+
+use jiff::{Timestamp, tz::TimeZone};
+
+/// Seconds since 1970 as the time of this router's zone.
+pub(super) fn time(seconds: u64) -> String {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
+    time.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
 
 /// A number with its thousands apart.
 pub(super) fn thousands(number: u64) -> String {

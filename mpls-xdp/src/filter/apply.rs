@@ -11,6 +11,7 @@ use std::{
 };
 
 use aya::programs::XdpMode;
+use serde::{Deserialize, Serialize};
 
 use super::{
     FilterError, Session,
@@ -28,7 +29,8 @@ use crate::{
 };
 
 /// How programs are attached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AttachMode {
     /// In the driver.
     Native,
@@ -61,6 +63,17 @@ pub struct ApplyOptions {
     pub mode: AttachMode,
     /// Take other XDP programs off.
     pub replace: bool,
+}
+
+/// Which file a policy comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The file's name as it was given.
+    pub name: &'a str,
+    /// SHA-256 of the file, in hexadecimal.
+    pub digest: &'a str,
+    /// The history's entry for it; 0 for a policy that the history does not keep.
+    pub entry: u64,
 }
 
 /// What applying a policy changes; nothing has been changed yet.
@@ -111,7 +124,7 @@ impl Plan {
 /// Words by which a manifest grows at most when its generation number gets all its 20 digits.
 const AMENDED_WORDS: usize = 8;
 
-/// Works out what applying a policy changes. `name` and `digest` identify its file.
+/// Works out what applying a policy changes.
 ///
 /// # Errors
 ///
@@ -119,7 +132,7 @@ const AMENDED_WORDS: usize = 8;
 pub fn plan(
     session: &Session,
     policy: &Policy,
-    (name, digest): (&str, &str),
+    origin: Origin<'_>,
     options: ApplyOptions,
 ) -> Result<Plan, FilterError> {
     let before = Active::find(&session.pins)?;
@@ -155,8 +168,9 @@ pub fn plan(
     let mut manifest =
         Manifest::assign(policy, names, &attached, &taken, |slot| counters.get(slot))?;
     manifest.generation = old.generation + 1;
-    manifest.policy = name.to_owned();
-    manifest.digest = digest.to_owned();
+    manifest.policy = origin.name.to_owned();
+    manifest.digest = origin.digest.to_owned();
+    manifest.entry = origin.entry;
     manifest.object = FilterProgram::object_digest().to_owned();
     manifest.applied_at =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

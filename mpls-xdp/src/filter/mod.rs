@@ -4,6 +4,7 @@ mod active;
 mod apply;
 mod detach;
 mod offload;
+pub mod rollout;
 mod session;
 mod stats;
 mod status;
@@ -13,8 +14,9 @@ use std::{io, path::PathBuf};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use self::rollout::RolloutError;
 pub use self::{
-    apply::{ApplyOptions, AttachMode, Plan, apply, plan},
+    apply::{ApplyOptions, AttachMode, Origin, Plan, apply, plan},
     detach::{detach_all, detach_interface},
     session::{Folders, Session},
     stats::{CounterRow, IngressStats, InterfaceStats, Stats, read_stats},
@@ -42,6 +44,9 @@ pub enum FilterError {
     /// The tables are full.
     #[error(transparent)]
     Slots(#[from] SlotError),
+    /// The way back to an earlier policy.
+    #[error(transparent)]
+    Rollout(#[from] RolloutError),
     /// Files below the state folder.
     #[error("{path}: {source}")]
     State {
