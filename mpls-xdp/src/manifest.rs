@@ -198,6 +198,11 @@ impl Manifest {
         self.runs().map(|(first, len)| first + len).max().unwrap_or(0)
     }
 
+    /// Every counter slot in use.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> {
+        self.runs().flat_map(|(first, len)| first..first + len)
+    }
+
     /// Every run of counter slots in use: the first and how many.
     fn runs(&self) -> impl Iterator<Item = (u32, u32)> {
         let interfaces = self.interfaces.iter().map(|entry| (entry.counters, 2));

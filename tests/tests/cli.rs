@@ -8,6 +8,7 @@ mod cli {
     mod change;
     mod check;
     mod detach;
+    mod diff;
     mod exit_codes;
     mod foreign;
     mod mounts;

@@ -6,14 +6,14 @@ use anyhow::Result;
 use mpls_xdp::{
     filter::{
         ApplyOptions, AttachMode, FilterError, Folders, Plan, Session,
-        rollout::{Candidate, Change, Confirmation, Effect, Terms},
+        rollout::{Candidate, Change, Confirmation, Earlier, Effect, Terms},
     },
     router::Links,
 };
 
 use super::{
-    check::show_uncovered, open, policy_file::PolicyFile, text, time_limit::parse_time_limit,
-    watcher,
+    check::show_uncovered, diff::Difference, open, policy_file::PolicyFile, text,
+    time_limit::parse_time_limit, watcher,
 };
 
 /// Puts the policy in force in one step; it stays in force after the command ends.
@@ -56,6 +56,10 @@ pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> 
     let candidate = Candidate { name: &file.name, text: &file.text, policy };
     let change = Change::apply(&session, candidate, options)?;
     if arguments.dry_run {
+        match Difference::between(&session, &file, policy, None) {
+            Ok(difference) => difference.show(),
+            Err(error) => eprintln!("warning: no comparison with what is in force: {error:#}"),
+        }
         announce(&change, "would ");
         println!("Nothing was changed.");
         return Ok(ExitCode::SUCCESS);
@@ -76,10 +80,13 @@ pub(super) fn put_in_force(
     let effect = change.effect(terms);
     let name = change.policy.clone();
     let generation = change.plan.as_ref().map(|plan| plan.generation);
+    let earlier = change.earlier.as_ref().map_or_else(String::new, |earlier| {
+        format!(", as it was in generation {}", earlier.generation)
+    });
     let confirmation = change.carry_out(session, terms, || watcher::start(folders))?;
     match (&name, generation) {
         (Some(name), Some(generation)) => {
-            println!("{name} is in force as generation {generation}.");
+            println!("{name} is in force as generation {generation}{earlier}.");
         }
         _ => println!("The filter is off. `mpls-xdp rollback` brings the policy back."),
     }
@@ -89,7 +96,9 @@ pub(super) fn put_in_force(
         Effect::EndsWaitFor(before) => {
             println!("It stays in force; the confirmation of {before} is not awaited any more.");
         }
-        Effect::Restarts(before) => println!("The time for the confirmation of {before} is over."),
+        Effect::Restarts(before) => {
+            println!("It ends the wait for the confirmation of {before}; the time starts anew.");
+        }
         Effect::NothingToConfirm => println!(
             "It was in force before, so there is nothing to return to: it needs no confirmation."
         ),
@@ -105,7 +114,9 @@ pub(super) fn announcement(confirmation: &Confirmation) -> String {
     let Confirmation { policy, confirm_by, seconds_left, back_to, .. } = confirmation;
     let when = text::time(*confirm_by);
     let otherwise = match back_to {
-        Some(name) => format!("{name} comes back"),
+        Some(Earlier { policy, generation, .. }) => {
+            format!("{policy} of generation {generation} comes back")
+        }
         None => "the filter is taken off".to_owned(),
     };
     match seconds_left {

@@ -61,7 +61,7 @@ fn row(entry: &Entry) -> Vec<String> {
 fn what_happened(entry: &Entry) -> String {
     let how = match entry.how {
         How::Apply => "applied",
-        How::Rollback => "rolled back to",
+        How::Rollback => "put back by rollback",
         How::Automatic => "came back by itself",
     };
     let then = match entry.outcome {

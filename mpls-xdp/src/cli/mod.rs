@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod confirm;
 mod detach;
+mod diff;
 mod history;
 mod policy_file;
 mod replay;
@@ -63,6 +64,8 @@ enum Command {
     Check(check::Arguments),
     /// Put a policy in force, all interfaces in one step (root)
     Apply(apply::Arguments),
+    /// Say what applying a policy would change, and what for the traffic so far (root)
+    Diff(diff::Arguments),
     /// Keep a policy that was applied with `--confirm-within` (root)
     Confirm,
     /// Go back to an earlier policy (root)
@@ -89,6 +92,7 @@ pub(crate) fn run() -> ExitCode {
     let result = match command {
         Command::Check(arguments) => check::run(&arguments),
         Command::Apply(arguments) => apply::run(&folders, &arguments),
+        Command::Diff(arguments) => diff::run(&folders, &arguments),
         Command::Confirm => confirm::run(&folders),
         Command::Rollback(arguments) => rollback::run(&folders, &arguments),
         Command::History(arguments) => history::run(&folders, &arguments),

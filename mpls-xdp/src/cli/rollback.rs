@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use mpls_xdp::filter::{
     Folders,
-    rollout::{Back, Change, Terms},
+    rollout::{Back, Change, Earlier, Terms},
 };
 
 use super::{
@@ -33,8 +33,10 @@ pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> 
     let back = arguments.number.map_or(Back::Before, |number| Back::Number(number.into()));
     let change = Change::back(&session, back, arguments.replace)?;
     if arguments.dry_run {
-        match &change.policy {
-            Some(name) => println!("would go back to {name}"),
+        match &change.earlier {
+            Some(Earlier { policy, generation, .. }) => {
+                println!("would go back to {policy} of generation {generation}");
+            }
             None => println!("would take the filter off"),
         }
         announce(&change, "would ");

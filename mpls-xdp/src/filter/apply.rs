@@ -7,7 +7,6 @@
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use aya::programs::XdpMode;
@@ -17,6 +16,7 @@ use super::{
     FilterError, Session,
     active::{Active, settled},
     offload,
+    rollout::now,
 };
 use crate::{
     compile,
@@ -110,6 +110,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether all counters start anew.
+    pub(super) fn counts_anew(&self) -> bool {
+        self.count_anew
+    }
+
     /// The interfaces whose drivers see the frames of those called `names`.
     fn receivers(&self, names: &[String]) -> HashSet<String> {
         names
@@ -172,8 +177,7 @@ pub fn plan(
     manifest.digest = origin.digest.to_owned();
     manifest.entry = origin.entry;
     manifest.object = FilterProgram::object_digest().to_owned();
-    manifest.applied_at =
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    manifest.applied_at = now();
     let image = compile::compile(policy, &manifest)?;
 
     let mut plan = Plan {

@@ -2,7 +2,9 @@
 
 mod active;
 mod apply;
+mod baseline;
 mod detach;
+mod forecast;
 mod offload;
 pub mod rollout;
 mod session;
@@ -17,7 +19,9 @@ use thiserror::Error;
 use self::rollout::RolloutError;
 pub use self::{
     apply::{ApplyOptions, AttachMode, Origin, Plan, apply, plan},
+    baseline::{Baseline, Counted},
     detach::{detach_all, detach_interface},
+    forecast::{Consequence, Fate, Forecast},
     session::{Folders, Session},
     stats::{CounterRow, IngressStats, InterfaceStats, Stats, read_stats},
     status::{InterfaceStatus, Status, read_status},
@@ -69,6 +73,9 @@ pub enum FilterError {
     /// `detach --interface` of something else.
     #[error("{0} is not an interface of the applied policy; it names {1}")]
     NotNamed(String, String),
+    /// Two readings of counters belong to different policies.
+    #[error("another policy has come into force meanwhile: start again")]
+    ChangedMeanwhile,
     /// The driver keeps stripping tags.
     #[error(
         "{interface}: the driver does not allow {offload} to be turned off; it would strip VLAN \

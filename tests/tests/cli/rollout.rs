@@ -100,8 +100,9 @@ fn a_policy_that_is_confirmed_stays() {
     let confirmation = lab.healthy().0["confirmation"].clone();
     assert!((590..=600).contains(&confirmation["seconds_left"].as_i64().unwrap()));
     assert_eq!((&confirmation["watched"], &confirmation["failure"]), (&true.into(), &Value::Null));
-    let names = [&confirmation["policy"], &confirmation["back_to"]];
+    let names = [&confirmation["policy"], &confirmation["back_to"]["policy"]];
     assert!(names.iter().all(|name| name.as_str().unwrap().ends_with("policy.toml")));
+    assert_eq!(confirmation["back_to"]["generation"], 1);
     lab.run(["status"]).ends(0).prints(&["CONFIRM", "mpls-xdp confirm"]);
     assert_eq!(lab.history_of("outcome"), ["awaiting", "applied"]);
 
@@ -288,7 +289,7 @@ fn a_second_policy_to_be_confirmed_goes_back_to_the_last_confirmed_one() {
     let (lab, wire) = Lab::filtering("eth1");
     lab.apply_hundred(300, &["--confirm-within", "10m"]);
     let first = lab.watchers();
-    lab.apply_hundred(500, &["--confirm-within", "2s"]).prints(&["is over", "CONFIRM"]);
+    lab.apply_hundred(500, &["--confirm-within", "2s"]).prints(&["starts anew", "CONFIRM"]);
     assert_eq!(wire.passes(&[100, 300, 500]), [false, false, true]);
     // The process that waits is the same, with another time.
     assert_eq!(first.len(), 1);

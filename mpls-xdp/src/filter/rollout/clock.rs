@@ -35,7 +35,7 @@ pub(super) fn wall_time(nanoseconds: u64) -> u64 {
 }
 
 /// Seconds since 1970.
-pub(super) fn now() -> u64 {
+pub(in crate::filter) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 

@@ -17,7 +17,7 @@ use super::{RolloutError, clock};
 use crate::filter::{
     AttachMode, FilterError, Session,
     active::Active,
-    digest,
+    baseline, digest,
     session::{unfinished, write},
 };
 
@@ -282,22 +282,21 @@ fn borne_out(mut records: Vec<Record>, in_force: InForce) -> Vec<Record> {
 
 /// Removes the history.
 pub(in crate::filter) fn forget(session: &Session) -> Result<(), FilterError> {
-    let (file, texts) = (file(&session.state), texts(&session.state));
-    let unfinished = unfinished(&file);
-    let removed = [
-        (fs::remove_file(&file), &file),
-        (fs::remove_file(&unfinished), &unfinished),
-        (fs::remove_dir_all(&texts), &texts),
-    ];
-    for (removed, path) in removed {
-        match removed {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(FilterError::State { path: path.clone(), source });
-            }
-            _ => {}
+    let error = |path: PathBuf, source| FilterError::State { path, source };
+    for file in [file(&session.state), session.state.join(baseline::FILE)] {
+        for path in [unfinished(&file), file] {
+            missing_is_fine(fs::remove_file(&path)).map_err(|source| error(path, source))?;
         }
     }
-    Ok(())
+    let texts = texts(&session.state);
+    missing_is_fine(fs::remove_dir_all(&texts)).map_err(|source| error(texts, source))
+}
+
+fn missing_is_fine(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 fn file(state: &Path) -> PathBuf {

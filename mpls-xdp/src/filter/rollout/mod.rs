@@ -13,15 +13,15 @@ use std::{io, path::PathBuf, time::Duration};
 use serde::Serialize;
 use thiserror::Error;
 
-pub(super) use self::history::forget;
 use self::history::{Awaiting, Condition, History, InForce, KeptPolicy, Record};
+pub(super) use self::{clock::now, history::forget};
 pub use self::{
     history::{Entry, How, KEPT, Outcome},
     watch::watch,
 };
 use super::{
-    ApplyOptions, AttachMode, FilterError, Origin, Plan, Session, apply, detach::take_off, digest,
-    plan,
+    ApplyOptions, AttachMode, Baseline, FilterError, Origin, Plan, Session, apply,
+    detach::take_off, digest, plan,
 };
 use crate::policy::{self, Policy};
 
@@ -56,8 +56,8 @@ pub enum RolloutError {
     },
     /// Another build, or somebody who removed the state, leaves no text to come back to.
     #[error(
-        "the policy in force is not in the history, so nothing could return to it: apply it once \
-         without `--confirm-within` first"
+        "the policy in force is not in the history, so nothing can return to it or be compared with \
+         it: apply it once without `--confirm-within` first"
     )]
     NotInHistory,
     /// A text was removed or changed by hand.
@@ -141,12 +141,30 @@ pub struct Confirmation {
     pub confirm_by: u64,
     /// Seconds until then; negative when it is overdue.
     pub seconds_left: i64,
-    /// The name of the policy that comes back otherwise; `None` takes the filter off.
-    pub back_to: Option<String>,
+    /// The policy that comes back otherwise; `None` takes the filter off.
+    pub back_to: Option<Earlier>,
     /// Whether a process waits to do that.
     pub watched: bool,
     /// Why the last attempt to do it failed.
     pub failure: Option<String>,
+}
+
+/// A policy of the history.
+#[derive(Debug, Clone, Serialize)]
+pub struct Earlier {
+    /// The policy file's name as it was given.
+    pub policy: String,
+    /// SHA-256 of the policy file, in hexadecimal.
+    pub digest: String,
+    /// The generation as which it came into force.
+    pub generation: u64,
+}
+
+impl From<&KeptPolicy> for Earlier {
+    fn from(kept: &KeptPolicy) -> Self {
+        let KeptPolicy { name, digest, generation, .. } = kept;
+        Self { policy: name.clone(), digest: digest.clone(), generation: *generation }
+    }
 }
 
 /// What puts one policy in the place of another; nothing has been changed yet.
@@ -156,6 +174,8 @@ pub struct Change {
     pub plan: Option<Plan>,
     /// The name of the policy that it puts in force.
     pub policy: Option<String>,
+    /// What it returns to, when that is a policy of the history.
+    pub earlier: Option<Earlier>,
     text: Option<String>,
     history: History,
     options: ApplyOptions,
@@ -207,7 +227,8 @@ impl Change {
         };
         let policy = Some(candidate.name.to_owned());
         let text = Some(candidate.text.to_owned());
-        Ok(Self { plan: Some(plan), policy, text, history, options, step })
+        let (plan, earlier) = (Some(plan), None);
+        Ok(Self { plan, policy, earlier, text, history, options, step })
     }
 
     /// Prepares to go back; other XDP programs are taken off where the old policy needs it and
@@ -240,23 +261,19 @@ impl Change {
         let Some(mut target) = target else {
             let step = Step::To(next_record(&history, how, None));
             let options = ApplyOptions { mode: AttachMode::Native, replace };
-            return Ok(Self { plan: None, policy: None, text: None, history, options, step });
+            let (plan, policy, earlier, text) = (None, None, None, None);
+            return Ok(Self { plan, policy, earlier, text, history, options, step });
         };
-        let text = history.text(&target)?;
-        let parsed = policy::parse(&target.name, &text);
-        let Some(policy) = parsed.policy else {
-            let errors: Vec<&str> =
-                parsed.errors.iter().map(|error| error.message.as_str()).collect();
-            return Err(RolloutError::NotValid(target.name, errors.join("; ")).into());
-        };
+        let (text, policy) = kept(&history, &target)?;
         let options = ApplyOptions { mode: target.mode, replace };
         let origin = Origin { name: &target.name, digest: &target.digest, entry: history.next };
         let plan = plan(session, &policy, origin, options)?;
+        let earlier = Some(Earlier::from(&target));
         target.generation = plan.generation;
         let name = target.name.clone();
         let step = Step::To(next_record(&history, how, Some(target)));
         let (plan, policy, text) = (Some(plan), Some(name), Some(text));
-        Ok(Self { plan, policy, text, history, options, step })
+        Ok(Self { plan, policy, earlier, text, history, options, step })
     }
 
     /// What happens to confirmations with these terms.
@@ -337,14 +354,28 @@ impl Change {
         }
         let settled = history.settle(session);
         result?;
-        confirmation(session, &settled?)
+        let settled = settled?;
+        if plan.as_ref().is_some_and(|plan| !again || plan.counts_anew()) {
+            Baseline::take(session)?.store(&session.state)?;
+        }
+        confirmation(session, &settled)
     }
+}
+
+/// The text of a policy of the history, and what it says.
+fn kept(history: &History, policy: &KeptPolicy) -> Result<(String, Policy), FilterError> {
+    let text = history.text(policy)?;
+    let parsed = policy::parse(&policy.name, &text);
+    let errors: Vec<&str> = parsed.errors.iter().map(|error| error.message.as_str()).collect();
+    let invalid = || RolloutError::NotValid(policy.name.clone(), errors.join("; "));
+    let valid = parsed.policy.ok_or_else(invalid)?;
+    Ok((text, valid))
 }
 
 fn next_record(history: &History, how: How, policy: Option<KeptPolicy>) -> Record {
     Record {
         serial: history.next,
-        applied_at: clock::now(),
+        applied_at: now(),
         user: user::name(),
         how,
         policy,
@@ -456,22 +487,26 @@ fn confirmation(session: &Session, history: &History) -> Result<Option<Confirmat
         policy: record.name().unwrap_or_default(),
         confirm_by: clock::wall_time(awaiting.deadline),
         seconds_left: clock::seconds_to(awaiting.deadline),
-        back_to: awaiting.back_to.and_then(|serial| history.find(serial)).and_then(Record::name),
+        back_to: awaiting
+            .back_to
+            .and_then(|serial| history.find(serial))
+            .and_then(|record| record.policy.as_ref())
+            .map(Earlier::from),
         watched: watch::is_watched(session)?,
         failure: awaiting.failure.clone(),
     }))
 }
 
-/// The name and the text of the policy in force, when the history has them.
+/// The policy in force, where it stands in the history and what it says; `None` when none is.
 ///
 /// # Errors
 ///
 /// When the history cannot be read, or the policy in force is not in it.
-pub fn policy_in_force(session: &Session) -> Result<Option<(String, String)>, FilterError> {
+pub fn policy_in_force(session: &Session) -> Result<Option<(Earlier, Policy)>, FilterError> {
     let history = History::read(session)?;
     match (history.in_force, history.present().and_then(|record| record.policy.as_ref())) {
         (InForce::Nothing, _) => Ok(None),
-        (_, Some(policy)) => Ok(Some((policy.name.clone(), history.text(policy)?))),
+        (_, Some(policy)) => Ok(Some((policy.into(), kept(&history, policy)?.1))),
         (_, None) => Err(RolloutError::NotInHistory.into()),
     }
 }
