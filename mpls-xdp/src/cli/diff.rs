@@ -158,10 +158,13 @@ fn context_text(context: &ContextDiff) -> String {
 fn ingress_text(ingress: &IngressDiff) -> String {
     let rules = ingress.rules.iter().map(|rule| {
         let LabelChange { added, removed } = rule.labels;
-        let number = text::thousands((added + removed) as u64);
+        let number = match added + removed {
+            1 => "1 label".to_owned(),
+            number => format!("{} labels", text::thousands(number as u64)),
+        };
         match (rule.change, labels_text(rule.labels)) {
             (DiffKind::Changed, Some(labels)) => format!("own {labels}"),
-            (change, _) => format!("{}rule {} ({number} labels)", sign(change), rule.rule),
+            (change, _) => format!("{}rule {} ({number})", sign(change), rule.rule),
         }
     });
     let parts: Vec<String> = ingress.fields.iter().map(field_text).chain(rules).collect();

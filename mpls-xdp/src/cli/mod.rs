@@ -53,7 +53,7 @@ struct FolderArguments {
     /// BPF file system that holds the pins
     #[arg(long, global = true, value_name = "DIR", default_value = "/sys/fs/bpf")]
     bpffs: PathBuf,
-    /// Folder of the lock and of what `detach` restores
+    /// Folder of the lock, of the last policies and of what `detach` restores
     #[arg(long, global = true, value_name = "DIR", default_value = "/run/mpls-xdp")]
     state_dir: PathBuf,
 }
