@@ -65,7 +65,7 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), FilterError> {
     write().map_err(|source| FilterError::State { path: path.to_owned(), source })
 }
 
-/// What [`write`] leaves when it dies half-way.
+/// What [`write()`] leaves when it dies half-way.
 pub(super) fn unfinished(path: &Path) -> PathBuf {
     path.with_added_extension("new")
 }

@@ -289,7 +289,7 @@ impl Change {
     }
 
     /// Carries it out, and returns the confirmation that is awaited then. Before a policy that must
-    /// be confirmed comes into force, `start_watcher` starts a process that runs [`watch`] and
+    /// be confirmed comes into force, `start_watcher` starts a process that runs [`watch()`] and
     /// returns when that is ready.
     ///
     /// # Errors
