@@ -31,6 +31,9 @@ pub struct Manifest {
     pub digest: String,
     /// When it was applied, in seconds since 1970.
     pub applied_at: u64,
+    /// The history's entry that this policy is; 0 when it was applied without a history.
+    #[serde(default)]
+    pub entry: u64,
     /// SHA-256 of the kernel object that the programs were loaded from, in hexadecimal.
     pub object: String,
     /// Every interface that the policy names, in its order.
@@ -193,6 +196,11 @@ impl Manifest {
     /// One more than the highest counter slot in use.
     pub fn counter_end(&self) -> u32 {
         self.runs().map(|(first, len)| first + len).max().unwrap_or(0)
+    }
+
+    /// Every counter slot in use.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> {
+        self.runs().flat_map(|(first, len)| first..first + len)
     }
 
     /// Every run of counter slots in use: the first and how many.

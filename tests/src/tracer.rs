@@ -10,6 +10,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -48,6 +49,9 @@ const INWARD: &[(libc::c_long, &str)] = &[
     (libc::SYS_getsockname, "getsockname"),
     (libc::SYS_getsockopt, "getsockopt"),
     (libc::SYS_gettid, "gettid"),
+    (libc::SYS_getuid, "getuid"),
+    (libc::SYS_inotify_add_watch, "inotify_add_watch"),
+    (libc::SYS_inotify_init1, "inotify_init1"),
     (libc::SYS_mmap, "mmap"),
     (libc::SYS_mprotect, "mprotect"),
     (libc::SYS_mremap, "mremap"),
@@ -66,6 +70,8 @@ const INWARD: &[(libc::c_long, &str)] = &[
     (libc::SYS_sigaltstack, "sigaltstack"),
     (libc::SYS_statfs, "statfs"),
     (libc::SYS_statx, "statx"),
+    (libc::SYS_timerfd_create, "timerfd_create"),
+    (libc::SYS_timerfd_settime, "timerfd_settime"),
     (libc::SYS_uname, "uname"),
 ];
 
@@ -73,7 +79,12 @@ const INWARD: &[(libc::c_long, &str)] = &[
 const OUTWARD: &[(libc::c_long, &str)] = &[
     (libc::SYS_bind, "bind"),
     (libc::SYS_bpf, "bpf"),
+    (libc::SYS_chdir, "chdir"),
+    (libc::SYS_clone3, "clone3"),
     (libc::SYS_close, "close"),
+    (libc::SYS_close_range, "close_range"),
+    (libc::SYS_dup3, "dup3"),
+    (libc::SYS_execve, "execve"),
     (libc::SYS_exit_group, "exit_group"),
     (libc::SYS_fcntl, "fcntl"),
     (libc::SYS_flock, "flock"),
@@ -81,13 +92,16 @@ const OUTWARD: &[(libc::c_long, &str)] = &[
     (libc::SYS_ioctl, "ioctl"),
     (libc::SYS_mkdir, "mkdir"),
     (libc::SYS_openat, "openat"),
+    (libc::SYS_pipe2, "pipe2"),
     (libc::SYS_recvfrom, "recvfrom"),
     (libc::SYS_recvmsg, "recvmsg"),
     (libc::SYS_rename, "rename"),
     (libc::SYS_rmdir, "rmdir"),
     (libc::SYS_sendto, "sendto"),
+    (libc::SYS_setsid, "setsid"),
     (libc::SYS_socket, "socket"),
     (libc::SYS_unlink, "unlink"),
+    (libc::SYS_wait4, "wait4"),
     (libc::SYS_write, "write"),
 ];
 
@@ -166,6 +180,8 @@ struct Tracer {
     /// The call that each thread is in: its place among the calls.
     inside: Vec<(Pid, usize)>,
     made: BTreeSet<Object>,
+    /// Threads and processes that the command made, the dead ones among them.
+    others: BTreeSet<Pid>,
 }
 
 impl Tracer {
@@ -188,6 +204,7 @@ impl Tracer {
             calls: Vec::new(),
             inside: Vec::new(),
             made: BTreeSet::new(),
+            others: BTreeSet::new(),
         })
     }
 
@@ -196,7 +213,9 @@ impl Tracer {
         let status = loop {
             // Only what this thread started: other threads of this process have children too.
             let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
-            match waitpid(Pid::from_raw(-1), Some(flags))? {
+            let stop = waitpid(Pid::from_raw(-1), Some(flags))?;
+            self.others.extend(stop.pid().filter(|pid| *pid != self.process));
+            match stop {
                 WaitStatus::Exited(thread, code) if thread == self.process => {
                     break ExitStatus::from_raw(code << 8);
                 }
@@ -219,6 +238,7 @@ impl Tracer {
                 other => bail!("{other:?}"),
             }
         };
+        self.end_the_others()?;
         let mut output = Vec::new();
         if let Some(mut pipe) = self.child.stdout.take() {
             pipe.read_to_end(&mut output)?;
@@ -228,6 +248,26 @@ impl Tracer {
         }
         let output = String::from_utf8_lossy(&output).into_owned();
         Ok(Trace { calls: self.calls, status, output, made: self.made })
+    }
+
+    /// Kills what the command left running: stopped as it is, it could not end by itself.
+    fn end_the_others(&self) -> Result<()> {
+        for other in &self.others {
+            if kill(*other, Signal::SIGKILL) == Err(Errno::ESRCH) {
+                continue;
+            }
+            loop {
+                match waitpid(*other, Some(WaitPidFlag::__WALL)) {
+                    Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(Errno::ECHILD) => {
+                        break;
+                    }
+                    // A last stop on its way, which SIGKILL ends.
+                    Ok(_) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes note of where a thread stopped, and says whether the process is to die there.
@@ -270,7 +310,7 @@ impl Tracer {
 /// Lets a thread run to its next stop; one that died meanwhile has no more.
 fn go_on(thread: Pid, signal: Option<Signal>) -> Result<()> {
     match ptrace::syscall(thread, signal) {
-        Err(nix::errno::Errno::ESRCH) => Ok(()),
+        Err(Errno::ESRCH) => Ok(()),
         result => Ok(result?),
     }
 }
@@ -327,6 +367,16 @@ mod tests {
         assert_eq!(whole.output, "child\nparent\n");
         let writes = whole.calls.iter().filter(|call| call.is(libc::SYS_write)).count();
         assert_eq!(writes, 2);
+    }
+
+    #[test]
+    fn what_is_left_running_dies_with_the_trace() {
+        let trace = trace(shell("sleep 600 >/dev/null 2>&1 & echo $!"), None).unwrap();
+        assert!(trace.status.success());
+        let left = format!("/proc/{}/stat", trace.output.trim());
+        // Whoever inherits it may not have waited for it yet.
+        let state = fs::read_to_string(left).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z "), "{state}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod cli {
     mod colour;
     mod completion;
     mod detach;
+    mod diff;
     mod exit_codes;
     mod explain;
     mod foreign;
@@ -23,6 +24,7 @@ mod cli {
     mod readme;
     mod reattach;
     mod replay;
+    mod rollout;
     mod stats;
     mod status;
     mod support;

@@ -1,14 +1,20 @@
 //! `mpls-xdp apply`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use mpls_xdp::{
-    filter::{self, ApplyOptions, AttachMode, FilterError, Folders, Plan},
+    filter::{
+        ApplyOptions, AttachMode, FilterError, Folders, Plan, Session,
+        rollout::{Candidate, Change, Confirmation, Earlier, Effect, Terms},
+    },
     router::Links,
 };
 
-use super::{check::show_uncovered, open, policy_file::PolicyFile, progress, text};
+use super::{
+    check::show_uncovered, diff::Difference, open, policy_file::PolicyFile, progress, text,
+    time_limit::parse_time_limit, watcher,
+};
 
 /// Puts the policy in force in one step; it stays in force after the command ends.
 #[derive(clap::Args)]
@@ -30,6 +36,9 @@ pub(super) struct Arguments {
     /// has room for in one piece
     #[arg(long)]
     fragments: bool,
+    /// Return to the policy before, unless `mpls-xdp confirm` comes within this time: 60s, 5m, 2h
+    #[arg(long, value_name = "TIME", value_parser = parse_time_limit)]
+    confirm_within: Option<Duration>,
     /// Where to attach: in the driver, or in the network stack for drivers without XDP
     #[arg(long, value_enum, default_value = "native")]
     mode: Mode,
@@ -60,19 +69,89 @@ pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> 
         fragments: arguments.fragments,
     };
     let session = open(folders)?;
-    let digest = filter::digest(file.text.as_bytes());
-    let plan = progress::during("compiling the policy", |_| {
-        filter::plan(&session, policy, (&file.name, &digest), options)
-    })?;
+    let candidate = Candidate { name: &file.name, text: &file.text, policy };
+    let change =
+        progress::during("compiling the policy", |_| Change::apply(&session, candidate, options))?;
     if arguments.dry_run {
-        describe(&plan, "would ");
+        match Difference::between(&session, &file, policy, None) {
+            Ok(difference) => difference.show(),
+            Err(error) => eprintln!("warning: no comparison with what is in force: {error:#}"),
+        }
+        announce(&change, "would ");
         println!("Nothing was changed.");
         return Ok(ExitCode::SUCCESS);
     }
-    describe(&plan, "");
-    progress::during("putting the policy in force", |_| filter::apply(&session, &plan, options))?;
-    println!("{} is in force as generation {}.", file.name, plan.generation);
+    announce(&change, "");
+    let terms = arguments.confirm_within.map_or(Terms::Stays, Terms::ConfirmWithin);
+    put_in_force(folders, &session, change, terms)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Carries a change out, and says what is in force then and for how long.
+pub(super) fn put_in_force(
+    folders: &Folders,
+    session: &Session,
+    change: Change,
+    terms: Terms,
+) -> Result<()> {
+    let effect = change.effect(terms);
+    let name = change.policy.clone();
+    let generation = change.plan.as_ref().map(|plan| plan.generation);
+    let earlier = change.earlier.as_ref().map_or_else(String::new, |earlier| {
+        format!(", as it was in generation {}", earlier.generation)
+    });
+    let confirmation = progress::during("putting the policy in force", |_| {
+        change.carry_out(session, terms, || watcher::start(folders))
+    })?;
+    match (&name, generation) {
+        (Some(name), Some(generation)) => {
+            println!("{name} is in force as generation {generation}{earlier}.");
+        }
+        _ => println!("The filter is off. `mpls-xdp rollback` brings the policy back."),
+    }
+    match effect {
+        Effect::None => {}
+        Effect::Confirms => println!("This confirms it: it stays in force."),
+        Effect::EndsWaitFor(before) => {
+            println!("It stays in force; the confirmation of {before} is not awaited any more.");
+        }
+        Effect::Restarts(before) => {
+            println!("It ends the wait for the confirmation of {before}; the time starts anew.");
+        }
+        Effect::NothingToConfirm => println!(
+            "It was in force before, so there is nothing to return to: it needs no confirmation."
+        ),
+    }
+    if let Some(confirmation) = confirmation {
+        println!("{}", announcement(&confirmation));
+    }
+    Ok(())
+}
+
+/// What happens when a confirmation does not come.
+pub(super) fn announcement(confirmation: &Confirmation) -> String {
+    let Confirmation { policy, confirm_by, seconds_left, back_to, .. } = confirmation;
+    let when = text::time(*confirm_by);
+    let otherwise = match back_to {
+        Some(Earlier { policy, generation, .. }) => {
+            format!("{policy} of generation {generation} comes back")
+        }
+        None => "the filter is taken off".to_owned(),
+    };
+    match seconds_left {
+        0.. => format!(
+            "CONFIRM {policy} with `mpls-xdp confirm` by {when}, in {seconds_left} s; otherwise \
+             {otherwise} by itself."
+        ),
+        _ => format!("NOT CONFIRMED: {policy} was to be confirmed by {when}."),
+    }
+}
+
+/// What a change does to the interfaces.
+pub(super) fn announce(change: &Change, would: &str) {
+    if let Some(plan) = &change.plan {
+        describe(plan, would);
+    }
 }
 
 fn describe(plan: &Plan, would: &str) {

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Result;
 use clap::{
-    CommandFactory as _, Parser as _,
+    CommandFactory as _,
     builder::{PossibleValuesParser, TypedValueParser},
     error::ErrorKind,
 };

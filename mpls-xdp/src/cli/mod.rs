@@ -3,18 +3,24 @@
 mod apply;
 mod check;
 mod complete;
+mod confirm;
 mod detach;
+mod diff;
 mod explain;
 mod help;
+mod history;
 mod init;
 mod man;
 mod policy_file;
 mod progress;
 mod reattach;
 mod replay;
+mod rollback;
 mod stats;
 mod status;
 mod text;
+mod time_limit;
+mod watcher;
 
 use std::{env, io, path::PathBuf, process::ExitCode};
 
@@ -69,7 +75,7 @@ struct FolderArguments {
     /// BPF file system that holds the pins
     #[arg(long, global = true, value_name = "DIR", default_value = "/sys/fs/bpf")]
     bpffs: PathBuf,
-    /// Folder of the lock and of what `detach` restores
+    /// Folder of the lock, of the last policies and of what `detach` restores
     #[arg(long, global = true, value_name = "DIR", default_value = "/run/mpls-xdp")]
     state_dir: PathBuf,
 }
@@ -82,6 +88,14 @@ enum Command {
     Check(check::Arguments),
     /// Put a policy in force, all interfaces in one step (root)
     Apply(apply::Arguments),
+    /// Say what applying a policy would change, and what for the traffic so far (root)
+    Diff(diff::Arguments),
+    /// Keep a policy that was applied with `--confirm-within` (root)
+    Confirm,
+    /// Go back to an earlier policy (root)
+    Rollback(rollback::Arguments),
+    /// Show the last policies, and who applied them (root)
+    History(history::Arguments),
     /// Show whether the policy is in force; exit 1 when something is wrong (root)
     Status(status::Arguments),
     /// Show the counters (root)
@@ -92,6 +106,9 @@ enum Command {
     Explain(explain::Arguments),
     /// Take the filter off; leaves nothing behind (root)
     Detach(detach::Arguments),
+    /// Go back when no confirmation comes in time; `apply --confirm-within` starts it
+    #[command(name = watcher::COMMAND, hide = true)]
+    Watcher,
     /// Show what a command takes, or what a reason means: `help reasons`
     Help(help::Arguments),
     /// Filter interfaces of the policy in force that were made anew (root)
@@ -138,11 +155,16 @@ pub(crate) fn run() -> ExitCode {
         Command::Init(arguments) => init::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Apply(arguments) => apply::run(&folders, &arguments),
+        Command::Diff(arguments) => diff::run(&folders, &arguments),
+        Command::Confirm => confirm::run(&folders),
+        Command::Rollback(arguments) => rollback::run(&folders, &arguments),
+        Command::History(arguments) => history::run(&folders, &arguments),
         Command::Status(arguments) => status::run(&folders, &arguments),
         Command::Stats(arguments) => stats::run(&folders, &arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Detach(arguments) => detach::run(&folders, &arguments),
+        Command::Watcher => watcher::run(&folders),
         Command::Help(arguments) => help::run(&arguments),
         Command::Reattach(arguments) => reattach::run(&folders, &arguments),
         Command::Man(arguments) => man::run(&arguments),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use mpls_xdp::filter::{self, Folders, Status};
 
-use super::{check::show_uncovered, open, text};
+use super::{apply::announcement, check::show_uncovered, open, text};
 
 /// Exits with 1 when an interface that the policy names is not filtered, or something is missing.
 #[derive(clap::Args)]
@@ -32,6 +32,7 @@ fn show(status: &Status) {
     println!("policy      {}", status.policy);
     println!("digest      {}", status.digest);
     println!("generation  {}", status.generation);
+    println!("applied     {}", text::time(status.applied_at));
     println!("ingresses   {}", text::thousands(status.ingresses as u64));
     println!(
         "policy map  id {}, {} bytes\n",
@@ -51,6 +52,9 @@ fn show(status: &Status) {
     }
     println!("{}", text::table(&rows, 3));
     show_uncovered(&status.uncovered);
+    if let Some(confirmation) = &status.confirmation {
+        println!("{}\n", announcement(confirmation));
+    }
     for problem in &status.problems {
         anstream::println!("{} {problem}", text::bad("PROBLEM:"));
     }

@@ -1,7 +1,8 @@
-//! Numbers, tables and colours for people.
+//! Numbers, times, tables and colours for people.
 
 use anstyle::{AnsiColor, Style};
 use clap::ColorChoice;
+use jiff::{Timestamp, tz::TimeZone};
 
 /// Says when `anstream` lets colours through.
 pub(super) fn set_color(when: ColorChoice) {
@@ -25,6 +26,13 @@ pub(super) fn doubtful(text: &str) -> String {
 
 fn painted(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
+}
+
+/// Seconds since 1970 as the time of this router's zone.
+pub(super) fn time(seconds: u64) -> String {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
+    time.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A number with its thousands apart.

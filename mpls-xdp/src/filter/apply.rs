@@ -7,15 +7,16 @@
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use aya::programs::XdpMode;
+use serde::{Deserialize, Serialize};
 
 use super::{
     FilterError, Session,
     active::{Active, settled},
     hotplug, offload,
+    rollout::now,
 };
 use crate::{
     compile,
@@ -28,7 +29,8 @@ use crate::{
 };
 
 /// How programs are attached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AttachMode {
     /// In the driver.
     Native,
@@ -65,6 +67,17 @@ pub struct ApplyOptions {
     pub fragments: bool,
 }
 
+/// Which file a policy comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The file's name as it was given.
+    pub name: &'a str,
+    /// SHA-256 of the file, in hexadecimal.
+    pub digest: &'a str,
+    /// The history's entry for it; 0 for a policy that the history does not keep.
+    pub entry: u64,
+}
+
 /// What applying a policy changes; nothing has been changed yet.
 #[derive(Debug)]
 pub struct Plan {
@@ -99,6 +112,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether all counters start anew.
+    pub(super) fn counts_anew(&self) -> bool {
+        self.count_anew
+    }
+
     /// The interfaces whose drivers see the frames of those called `names`.
     fn receivers(&self, names: &[String]) -> HashSet<String> {
         names
@@ -113,7 +131,7 @@ impl Plan {
 /// Words by which a manifest grows at most when its generation number gets all its 20 digits.
 const AMENDED_WORDS: usize = 8;
 
-/// Works out what applying a policy changes. `name` and `digest` identify its file.
+/// Works out what applying a policy changes.
 ///
 /// # Errors
 ///
@@ -121,7 +139,7 @@ const AMENDED_WORDS: usize = 8;
 pub fn plan(
     session: &Session,
     policy: &Policy,
-    (name, digest): (&str, &str),
+    origin: Origin<'_>,
     options: ApplyOptions,
 ) -> Result<Plan, FilterError> {
     let before = Active::find(&session.pins)?;
@@ -157,11 +175,11 @@ pub fn plan(
     let mut manifest =
         Manifest::assign(policy, names, &attached, &taken, |slot| counters.get(slot))?;
     manifest.generation = old.generation + 1;
-    manifest.policy = name.to_owned();
-    manifest.digest = digest.to_owned();
+    manifest.policy = origin.name.to_owned();
+    manifest.digest = origin.digest.to_owned();
+    manifest.entry = origin.entry;
     manifest.object = FilterProgram::object_digest().to_owned();
-    manifest.applied_at =
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    manifest.applied_at = now();
     let image = compile::compile(policy, &manifest)?;
 
     let mut plan = Plan {

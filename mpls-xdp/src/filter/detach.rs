@@ -6,16 +6,22 @@ use super::{
     FilterError, Session,
     active::{Active, live_programs},
     apply::amend,
-    hotplug, offload,
+    hotplug, offload, rollout,
 };
 use crate::{kernel::KernelError, manifest::Manifest, router::Links};
 
-/// Takes the filter off every interface and removes its pins, programs and maps.
+/// Takes the filter off every interface and removes its pins, programs and maps, and the history.
 ///
 /// # Errors
 ///
 /// When something stays behind.
 pub fn detach_all(session: &Session) -> Result<(), FilterError> {
+    take_off(session)?;
+    rollout::forget(session)
+}
+
+/// Takes the filter off every interface and removes its pins, programs and maps.
+pub(super) fn take_off(session: &Session) -> Result<(), FilterError> {
     let links = Links::read()?;
     match Active::find(&session.pins) {
         // All interfaces at once: a detach that dies half-way leaves no half policy in force.

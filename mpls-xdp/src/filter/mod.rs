@@ -2,9 +2,12 @@
 
 mod active;
 mod apply;
+mod baseline;
 mod detach;
+mod forecast;
 mod hotplug;
 mod offload;
+pub mod rollout;
 mod session;
 mod stats;
 mod status;
@@ -14,10 +17,13 @@ use std::{io, path::PathBuf};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use self::rollout::RolloutError;
 pub use self::{
     active::in_force,
-    apply::{ApplyOptions, AttachMode, Plan, apply, plan},
+    apply::{ApplyOptions, AttachMode, Origin, Plan, apply, plan},
+    baseline::{Baseline, Counted},
     detach::{detach_all, detach_interface},
+    forecast::{Consequence, Fate, Forecast},
     hotplug::{Reattached, reattach},
     session::{Folders, Session},
     stats::{CounterRow, IngressStats, InterfaceStats, Stats, read_stats},
@@ -45,6 +51,9 @@ pub enum FilterError {
     /// The tables are full.
     #[error(transparent)]
     Slots(#[from] SlotError),
+    /// The way back to an earlier policy.
+    #[error(transparent)]
+    Rollout(#[from] RolloutError),
     /// Files below the state folder.
     #[error("{path}: {source}")]
     State {
@@ -70,6 +79,9 @@ pub enum FilterError {
     /// An interface was renamed, and the program on it follows the rules of its old name.
     #[error("{0} was renamed and is filtered by the rules of its old name: apply the policy again")]
     OtherRules(String),
+    /// Two readings of counters belong to different policies.
+    #[error("another policy has come into force meanwhile: start again")]
+    ChangedMeanwhile,
     /// The driver keeps stripping tags.
     #[error(
         "{interface}: the driver does not allow {offload} to be turned off; it would strip VLAN \

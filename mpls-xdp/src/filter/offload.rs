@@ -94,10 +94,7 @@ fn load(state: &Path) -> Result<Saved, FilterError> {
 
 fn store(state: &Path, saved: &Saved) -> Result<(), FilterError> {
     let path = file(state);
-    let new = state.join("offload.json.new");
-    let write = || {
-        fs::write(&new, serde_json::to_vec(saved)?)?;
-        fs::rename(&new, &path)
-    };
-    write().map_err(|source| FilterError::State { path: path.clone(), source })
+    let bytes = serde_json::to_vec(saved)
+        .map_err(|error| FilterError::State { path: path.clone(), source: error.into() })?;
+    super::session::write(&path, &bytes)
 }

@@ -18,6 +18,13 @@ pub struct Folders {
     pub state: PathBuf,
 }
 
+impl Folders {
+    /// Where the state of the network namespace with this cookie is.
+    pub(super) fn state_of(&self, namespace: u64) -> PathBuf {
+        self.state.join(format!("netns-{namespace}"))
+    }
+}
+
 /// A command's hold on the filter: no other command is at work in the same network namespace.
 #[derive(Debug)]
 pub struct Session {
@@ -36,7 +43,7 @@ impl Session {
     pub fn open(folders: &Folders, waiting: impl FnOnce()) -> Result<Self, FilterError> {
         let namespace = router::namespace_cookie()?;
         let pins = Pins::new(&folders.bpffs, namespace)?;
-        let state = folders.state.join(format!("netns-{namespace}"));
+        let state = folders.state_of(namespace);
         let lock = lock(&state, waiting)
             .map_err(|source| FilterError::State { path: state.clone(), source })?;
         Ok(Self { pins, state, _lock: lock })
@@ -46,6 +53,21 @@ impl Session {
     pub fn pins(&self) -> &Pins {
         &self.pins
     }
+}
+
+/// Writes a file of the state folder: whoever reads it sees the old one or the new one, whole.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), FilterError> {
+    let new = unfinished(path);
+    let write = || {
+        fs::write(&new, bytes)?;
+        fs::rename(&new, path)
+    };
+    write().map_err(|source| FilterError::State { path: path.to_owned(), source })
+}
+
+/// What [`write()`] leaves when it dies half-way.
+pub(super) fn unfinished(path: &Path) -> PathBuf {
+    path.with_added_extension("new")
 }
 
 fn lock(state: &Path, waiting: impl FnOnce()) -> io::Result<File> {

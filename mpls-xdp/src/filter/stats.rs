@@ -15,7 +15,7 @@ use super::{
 use crate::{
     kernel::Counters,
     manifest::{Base, IngressEntry, Manifest},
-    router::{Link, Links},
+    router::Links,
 };
 
 /// Frames and bytes.
@@ -118,22 +118,25 @@ pub fn read_stats(session: &Session) -> Result<Stats, FilterError> {
     let active = Active::policy(&session.pins)?;
     let counters = Counters::read(&session.pins)?;
     let links = Links::read()?;
-    let (programs, _) = live_programs(&session.pins, &links)?;
-    let filtered: BTreeMap<&str, &Link> = programs
-        .iter()
-        .filter_map(|program| links.by_index(program.ifindex))
-        .map(|link| (link.name.as_str(), link))
-        .collect();
-    let attached = |name: &str| {
-        filtered.get(name).and_then(|link| link.xdp.as_ref()).map_or("none", |xdp| xdp.mode.name())
-    };
-    Ok(stats(&active.manifest, &counters, attached))
+    Ok(stats(&active.manifest, &counters, &attachments(session, &links)?))
 }
 
-fn stats(
+/// How each filtered interface is filtered, by name.
+pub(super) fn attachments<'a>(
+    session: &Session,
+    links: &'a Links,
+) -> Result<BTreeMap<&'a str, &'static str>, FilterError> {
+    let (programs, _) = live_programs(&session.pins, links)?;
+    let filtered = programs.iter().filter_map(|program| links.by_index(program.ifindex));
+    Ok(filtered
+        .filter_map(|link| Some((link.name.as_str(), link.xdp.as_ref()?.mode.name())))
+        .collect())
+}
+
+pub(super) fn stats(
     manifest: &Manifest,
     counters: &Counters,
-    attached: impl Fn(&str) -> &'static str,
+    attached: &BTreeMap<&str, &'static str>,
 ) -> Stats {
     let count = |slot: u32| {
         let Counter { packets, bytes } = counters.get(slot);
@@ -151,7 +154,7 @@ fn stats(
         .iter()
         .map(|entry| InterfaceStats {
             interface: entry.name.clone(),
-            attached: attached(&entry.name),
+            attached: attached.get(entry.name.as_str()).copied().unwrap_or("none"),
             reasons: Ordered(
                 InterfaceReason::ALL
                     .map(|reason| (field(reason), count(entry.counters + reason.code())))

@@ -7,6 +7,7 @@ use super::{
     active::{Active, live_programs},
     apply::uncovered,
     offload,
+    rollout::{self, Confirmation},
 };
 use crate::{
     kernel::{Counters, FilterProgram},
@@ -36,6 +37,8 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// Interfaces on which the kernel accepts MPLS and that no ingress covers.
     pub uncovered: Vec<Uncovered>,
+    /// The confirmation that the policy awaits.
+    pub confirmation: Option<Confirmation>,
     /// What is wrong; empty when all is well.
     pub problems: Vec<String>,
 }
@@ -111,6 +114,11 @@ pub fn read_status(session: &Session) -> Result<Status, FilterError> {
                 .to_owned(),
         );
     }
+    let confirmation = rollout::read_confirmation(session).unwrap_or_else(|error| {
+        problems.push(error.to_string());
+        None
+    });
+    problems.extend(confirmation.as_ref().and_then(no_return));
     Ok(Status {
         schema: 1,
         generation: manifest.generation,
@@ -122,6 +130,24 @@ pub fn read_status(session: &Session) -> Result<Status, FilterError> {
         policy_map_bytes: u64::from(active.generation.capacity()) * 4,
         interfaces,
         uncovered: uncovered(&links, manifest)?,
+        confirmation,
         problems,
     })
+}
+
+/// Why the policy before does not come back by itself though no confirmation has come.
+fn no_return(confirmation: &Confirmation) -> Option<String> {
+    let Confirmation { policy, seconds_left, watched, failure, .. } = confirmation;
+    let when = match seconds_left {
+        0.. => format!("{policy} must be confirmed within {seconds_left} s"),
+        _ => format!("the confirmation of {policy} is {} s overdue", -seconds_left),
+    };
+    let why = match (watched, failure, seconds_left) {
+        (true, Some(failure), _) => format!("going back has failed, and is tried again: {failure}"),
+        (true, None, _) => return None,
+        (false, _, _) => "the process that would go back was killed".to_owned(),
+    };
+    Some(format!(
+        "{when}, and {why}; `mpls-xdp confirm` keeps the policy, `mpls-xdp rollback` goes back now"
+    ))
 }

@@ -29,12 +29,13 @@ const NOT_FOR_CUSTOMERS: [&str; 3] = ["contexts", "labels", "special"];
 /// `stats` has rules of these names.
 const RESERVED_CONTEXT_NAMES: [&str; 2] = ["labels", "special"];
 
-const MODES: &[(&str, Mode)] = &[("enforce", Mode::Enforce), ("monitor", Mode::Monitor)];
-const KINDS: &[(&str, ContextKind)] =
+pub(super) const MODES: &[(&str, Mode)] = &[("enforce", Mode::Enforce), ("monitor", Mode::Monitor)];
+pub(super) const KINDS: &[(&str, ContextKind)] =
     &[("vrf", ContextKind::Vrf), ("transport", ContextKind::Transport)];
-const ROLES: &[(&str, Role)] =
+pub(super) const ROLES: &[(&str, Role)] =
     &[("customer", Role::Customer), ("peer", Role::Peer), ("core", Role::Core)];
-const INNERS: &[(&str, Inner)] = &[("opaque", Inner::Opaque), ("validate", Inner::Validate)];
+pub(super) const INNERS: &[(&str, Inner)] =
+    &[("opaque", Inner::Opaque), ("validate", Inner::Validate)];
 
 const MAX_NAME: usize = 63;
 const MAX_VLANS: usize = 2;

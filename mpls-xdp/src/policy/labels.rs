@@ -38,6 +38,27 @@ impl LabelSet {
         self.0.iter().chain(&other.0).cloned().collect()
     }
 
+    /// Every label of this set that is not in the other.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut left = Vec::new();
+        for range in &self.0 {
+            let mut first = *range.start();
+            let from = other.0.partition_point(|hole| *hole.end() < first);
+            for hole in other.0[from..].iter().take_while(|hole| hole.start() <= range.end()) {
+                if *hole.start() > first {
+                    left.push(first..=hole.start() - 1);
+                }
+                // Past the last label, the range below is empty.
+                first = hole.end().saturating_add(1);
+            }
+            if first <= *range.end() {
+                left.push(first..=*range.end());
+            }
+        }
+        Self(left)
+    }
+
     /// Adds a range that starts no lower than any before it.
     fn append(&mut self, range: &RangeInclusive<u32>) {
         match self.0.last_mut() {
@@ -194,6 +215,20 @@ mod tests {
     fn a_union_has_both() {
         let both = set(&[16..=20, 40..=50]).union(&set(&[21..=30, 45..=60]));
         assert_eq!(both.ranges(), [16..=30, 40..=60]);
+    }
+
+    #[test]
+    fn what_is_left_without_another_set() {
+        let labels = set(&[16..=20, 30..=40, 50..=60]);
+        for (other, left) in [
+            (set(&[]), set(&[16..=20, 30..=40, 50..=60])),
+            (set(&[16..=60]), set(&[])),
+            (set(&[18..=32, 35..=36, 60..=70]), set(&[16..=17, 33..=34, 37..=40, 50..=59])),
+            (set(&[21..=29, 41..=49, 61..=99]), set(&[16..=20, 30..=40, 50..=60])),
+            (set(&[16..=16, 20..=20, 30..=30]), set(&[17..=19, 31..=40, 50..=60])),
+        ] {
+            assert_eq!(labels.without(&other), left, "without {other:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,10 @@ use std::fmt;
 use mpls_xdp_ebpf::policy::{Inner, Mode, Role, SpecialSet};
 use toml::de::DeTable;
 
+use crate::manifest::LABELS_RULE;
+
 mod diagnostic;
+mod diff;
 mod draft;
 mod file;
 mod interface_name;
@@ -26,6 +29,9 @@ mod wording;
 mod tests;
 
 pub use diagnostic::{Diagnostic, Related, Severity};
+pub use diff::{
+    ContextDiff, DiffKind, FieldChange, IngressDiff, LabelChange, PolicyDiff, RuleDiff,
+};
 pub use interface_name::{InterfaceName, InterfaceNameError};
 pub use labels::{ASSIGNABLE, LabelSet};
 pub use live::{LiveFacts, check_live};
@@ -68,6 +74,18 @@ pub enum ContextKind {
     Vrf,
     /// Labels of LDP, RSVP-TE, segment routing and static LSPs.
     Transport,
+}
+
+impl Policy {
+    /// The labels that a rule of an ingress accepts: those of a context, or the ingress's own.
+    pub fn rules<'a>(
+        &'a self,
+        ingress: &'a Ingress,
+    ) -> impl Iterator<Item = (&'a str, &'a LabelSet)> {
+        let contexts = ingress.contexts.iter().map(|id| &self.contexts[id.0]);
+        let own = ingress.labels.iter().map(|labels| (LABELS_RULE, labels));
+        contexts.map(|context| (context.name.as_str(), &context.labels)).chain(own)
+    }
 }
 
 /// The place of a context in [`Policy::contexts`].

@@ -17,6 +17,11 @@ pub(super) fn closest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
+/// How the file writes a value of a key that has these `choices`.
+pub(super) fn word<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> &'static str {
+    choices.iter().find(|(_, choice)| choice == value).map_or("", |(word, _)| *word)
+}
+
 /// A name of the file, in which a control character must not reach a terminal.
 pub(super) fn quoted(name: &str) -> String {
     format!("`{}`", name.escape_debug())

@@ -23,13 +23,13 @@ fn wrong_usage_is_2() {
         (&["explain", policy, "--interface", "eth1", "--stack", "1", "--vlan", "4096"], "4096"),
         (&["init", "--force"], "--output"),
         (&["init", "policy.toml"], "policy.toml"),
-        (&["confirm"], "confirm"),
-        (&["rollback"], "rollback"),
+        (&["confirm", policy], policy),
+        (&["rollback", policy], policy),
         (&["status", "--colour"], "--colour"),
         (&["check"], "<POLICY>"),
         (&["apply"], "<POLICY>"),
         (&["apply", policy, "--mode", "foo"], "foo"),
-        (&["apply", policy, "--confirm-within", "60s"], "--confirm-within"),
+        (&["apply", policy, "--confirm-within"], "--confirm-within"),
         (&["apply", policy, policy], policy),
         (&["replay", policy, "--interface", "eth1"], "<FILE>"),
         (&["replay", policy, "capture.pcap"], "--interface"),
@@ -49,7 +49,9 @@ fn wrong_usage_is_2() {
 #[test]
 fn help_and_version_are_0() {
     let lab = Lab::new();
-    lab.run(["--help"]).ends(0).prints(&["check", "apply", "status", "stats", "replay", "detach"]);
+    lab.run(["--help"]).ends(0).prints(&[
+        "check", "apply", "confirm", "rollback", "history", "status", "stats", "replay", "detach",
+    ]);
     lab.run(["--help"]).ends(0).prints(&["Exit codes", "5 another XDP program"]);
     lab.run(["--version"]).ends(0).prints(&["mpls-xdp 0."]);
     lab.run(["apply", "--help"]).ends(0).prints(&["--dry-run", "--replace", "generic"]);

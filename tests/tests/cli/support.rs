@@ -296,7 +296,7 @@ pub fn ip(namespace: &Namespace, arguments: &str) {
 }
 
 /// Waits for a condition.
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "after {PATIENCE:?} still not: {what}");

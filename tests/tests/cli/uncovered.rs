@@ -21,7 +21,7 @@ fn every_hole_is_named() {
     let words = ["no ingress covers", "eth2: ", "vx0: ", "tunnel"];
     let named = |output: Output| {
         let output = output.prints(&words);
-        for covered in ["eth1: ", "eth3: "] {
+        for covered in ["\n  eth1: ", "\n  eth3: "] {
             assert!(!output.stdout.contains(covered), "{covered} is no hole: {output}");
         }
     };

@@ -26,12 +26,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, Map, MapData};
+use mpls_xdp::filter::digest;
 use mpls_xdp_tests::demo::Router;
 use mpls_xdp_tests::frame::Frame;
 use mpls_xdp_tests::lab::{HandWritten, hide_btf};
 use mpls_xdp_tests::leak::{Object, Objects, entries_of_bpffs, pins_under};
 use mpls_xdp_tests::oracle::{Oracle, Verdict};
 use mpls_xdp_tests::tracer::{Moment, trace};
+use serde_json::Value;
 
 use super::support::{INTERVAL, PATIENCE, packets};
 
@@ -48,6 +50,8 @@ type Verdicts = Vec<Vec<bool>>;
 
 /// What is done to a filter that is in force.
 struct Scenario {
+    /// The policy that was in force before that one.
+    earlier: Option<String>,
     /// The policy in force before.
     before: Option<String>,
     /// The policy that is in force when the command has ended by itself.
@@ -63,12 +67,18 @@ struct Scenario {
 impl Scenario {
     fn apply(before: Option<String>, after: String) -> Self {
         Self {
+            earlier: None,
             before,
             after: Some(after.clone()),
             killed: vec!["apply", POLICY_FILE],
             at_last: (after, Vec::new()),
             foreign: None,
         }
+    }
+
+    /// Whether the policy after must be confirmed.
+    fn awaits(&self) -> bool {
+        self.killed.contains(&"--confirm-within")
     }
 }
 
@@ -155,6 +165,33 @@ impl Ground {
         Ok(())
     }
 
+    /// The history and `status` must name the policy that decides about the frames, whether it has
+    /// to be confirmed, and nothing else. A `detach` keeps no history.
+    fn judge_what_is_told(&self, scenario: &Scenario) -> Result<()> {
+        let Some(after) = &scenario.after else {
+            return Ok(());
+        };
+        let is_new = self.verdicts()? == self.expected(Some(after));
+        let policy = if is_new { Some(after) } else { scenario.before.as_ref() };
+        let digest = policy.map(|policy| digest(policy.as_bytes()));
+        let history = self.router.mpls_xdp(["history", "--json"])?;
+        let history: Value = serde_json::from_str(&history)?;
+        let entries: Vec<&Value> = history["entries"].as_array().into_iter().flatten().collect();
+        let told = entries.iter().find(|entry| entry["in_force"] == true);
+        let told_digest = told.and_then(|entry| entry["digest"].as_str());
+        ensure!(told_digest == digest.as_deref(), "{digest:?} is in force, but {history}");
+        let newest = entries.first().copied();
+        ensure!(newest == told.copied(), "what never came into force is told: {history}");
+        let awaits = told.is_some_and(|entry| entry["outcome"] == "awaiting");
+        ensure!(awaits == (is_new && scenario.awaits()), "{history}");
+        // Another process would go back, but it was killed as well.
+        let status = self.router.command(["status", "--json"])?.output()?;
+        let status: Value = serde_json::from_slice(&status.stdout).unwrap_or_default();
+        ensure!(status["digest"].as_str() == digest.as_deref(), "{status}");
+        ensure!(status["confirmation"].is_null() != awaits, "{status}");
+        Ok(())
+    }
+
     fn state(&mut self) -> Result<State> {
         let pins = pins_under(self.router.store().bpffs())?;
         self.seen.extend(pins.values());
@@ -176,8 +213,8 @@ impl Ground {
 
     /// Makes everything as the scenario has it before.
     fn prepare(&mut self, scenario: &Scenario) -> Result<State> {
-        if let Some(before) = &scenario.before {
-            self.router.apply(before, &[])?;
+        for policy in scenario.earlier.iter().chain(&scenario.before) {
+            self.router.apply(policy, &[])?;
         }
         if let Some(name) = scenario.foreign {
             let interface = &self.router.wire(name)?.interface;
@@ -305,6 +342,7 @@ fn killed_at_every_nth_call(scenario: &Scenario, first: usize, n: usize) -> Resu
             let after = ground.state().with_context(here)?;
             if after != before {
                 rounds.changes += 1;
+                ground.judge_what_is_told(scenario).with_context(here)?;
                 ground.recover(scenario).with_context(here)?;
                 before = ground.prepare(scenario)?;
             }
@@ -377,5 +415,24 @@ fn a_detach_that_dies_leaves_the_whole_policy_or_none() -> Result<()> {
         after: None,
         killed: vec!["detach", "--all"],
         ..Scenario::apply(Some(before), policy(&INTERFACES, AFTER))
+    })
+}
+
+#[test]
+fn a_policy_to_be_confirmed_that_dies_is_never_taken_for_one_that_stays() -> Result<()> {
+    let before = policy(&INTERFACES, BEFORE);
+    killed_at_each_call(&Scenario {
+        killed: vec!["apply", POLICY_FILE, "--confirm-within", "10m"],
+        ..Scenario::apply(Some(before), policy(&INTERFACES, AFTER))
+    })
+}
+
+#[test]
+fn a_rollback_that_dies_leaves_the_policy_or_the_one_before() -> Result<()> {
+    let after = policy(&INTERFACES, AFTER);
+    killed_at_each_call(&Scenario {
+        earlier: Some(after.clone()),
+        killed: vec!["rollback"],
+        ..Scenario::apply(Some(policy(&INTERFACES, BEFORE)), after)
     })
 }

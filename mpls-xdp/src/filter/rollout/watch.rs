@@ -1,0 +1,165 @@
+//! The process that returns to the policy before when no confirmation comes.
+//!
+//! It holds a lock on the folder of the state while it lives, so that others know of it without a
+//! number that might be somebody else's meanwhile. What it does is decided anew each time, from the
+//! history and the kernel, with all other commands kept out.
+
+use std::{
+    fs::{File, TryLockError},
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::inotify,
+    io::Errno,
+    time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create,
+        timerfd_settime,
+    },
+};
+
+use super::{Change, Condition, History, How, RolloutError, Terms, clock, returns_to};
+use crate::{
+    filter::{FilterError, Folders, Session},
+    router,
+};
+
+/// After how long an attempt that failed is made again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Waits as long as the policy in force awaits a confirmation, and returns to the one before when
+/// none has come in time. Calls `ready` when it watches; until then nothing may depend on it.
+///
+/// # Errors
+///
+/// When another process watches already, or the state is gone.
+pub fn watch(folders: &Folders, ready: impl FnOnce()) -> Result<(), FilterError> {
+    let state = folders.state_of(router::namespace_cookie()?);
+    let Some(lock) = lock(&state)? else {
+        let error = io::Error::new(io::ErrorKind::ResourceBusy, "another process watches already");
+        return Err(RolloutError::Wait(error).into());
+    };
+    let alarm = Alarm::new(&state).map_err(wait_failed)?;
+    ready();
+    loop {
+        let next = match Session::open(folders, || ()) {
+            Ok(session) => {
+                let next = look(&session);
+                // What this process wrote itself must not wake it.
+                alarm.forget_changes().map_err(wait_failed)?;
+                if let Ok(None) = next {
+                    // While no other command can start to count on it.
+                    drop(lock);
+                    return Ok(());
+                }
+                next
+            }
+            Err(error) if !state.exists() => return Err(error),
+            Err(error) => Err(error),
+        };
+        let until = match next {
+            Ok(deadline) => deadline.unwrap_or_default(),
+            Err(_) => clock::after(RETRY),
+        };
+        alarm.wait(until).map_err(wait_failed)?;
+    }
+}
+
+fn wait_failed(error: Errno) -> FilterError {
+    RolloutError::Wait(error.into()).into()
+}
+
+/// Returns to the policy before if it is time; otherwise says when to look again, or that there is
+/// nothing to wait for.
+fn look(session: &Session) -> Result<Option<u64>, FilterError> {
+    let history = History::read(session)?;
+    let Some((_, awaiting)) = history.awaiting() else {
+        return Ok(None);
+    };
+    if clock::since_boot() < awaiting.deadline {
+        return Ok(Some(awaiting.deadline));
+    }
+    let target = returns_to(&history, awaiting);
+    let returned = target
+        .and_then(|target| Change::back_to(session, history, target, How::Automatic, false))
+        .and_then(|change| change.carry_out(session, Terms::Stays, || Ok(())));
+    match returned {
+        Ok(_) => Ok(None),
+        Err(error) => {
+            let mut history = History::read(session)?;
+            let Some(record) = history.present_mut() else {
+                return Ok(None);
+            };
+            let Condition::Awaiting(awaiting) = &mut record.condition else {
+                // It failed only after the old policy was in force again.
+                return Ok(None);
+            };
+            awaiting.failure = Some(error.to_string());
+            history.store()?;
+            Ok(Some(clock::after(RETRY)))
+        }
+    }
+}
+
+/// Whether a process watches.
+pub(super) fn is_watched(session: &Session) -> Result<bool, FilterError> {
+    Ok(lock(&session.state)?.is_none())
+}
+
+/// The lock of the process that watches; `None` when another process has it.
+fn lock(state: &Path) -> Result<Option<File>, FilterError> {
+    let locked = File::open(state).and_then(|folder| match folder.try_lock() {
+        Ok(()) => Ok(Some(folder)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    });
+    locked.map_err(|source| FilterError::State { path: state.to_owned(), source })
+}
+
+/// Wakes when a file of the state changes, or at a time.
+struct Alarm {
+    changes: OwnedFd,
+    timer: OwnedFd,
+}
+
+impl Alarm {
+    fn new(state: &Path) -> rustix::io::Result<Self> {
+        use inotify::{CreateFlags, WatchFlags};
+        let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let which = WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::DELETE_SELF;
+        inotify::add_watch(&changes, state, which)?;
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        Ok(Self { changes, timer: timerfd_create(TimerfdClockId::Boottime, flags)? })
+    }
+
+    fn forget_changes(&self) -> rustix::io::Result<()> {
+        let mut events = [0; 4096];
+        loop {
+            match rustix::io::read(&self.changes, &mut events) {
+                Ok(_) => {}
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits for a change, or until `time` of [`clock::since_boot`].
+    fn wait(&self, time: u64) -> rustix::io::Result<()> {
+        // All zero would turn the timer off.
+        let it_value = clock::timespec(time.max(1));
+        let setting = Itimerspec { it_interval: clock::timespec(0), it_value };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &setting)?;
+        let mut either = [
+            PollFd::from_borrowed_fd(self.changes.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.timer.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut either, None) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
