@@ -10,6 +10,8 @@ mod cli {
     mod detach;
     mod exit_codes;
     mod foreign;
+    mod metrics;
+    mod monitoring;
     mod mounts;
     mod offload;
     mod privileges;

@@ -3,6 +3,7 @@
 mod apply;
 mod check;
 mod detach;
+mod metrics;
 mod policy_file;
 mod replay;
 mod stats;
@@ -62,6 +63,8 @@ enum Command {
     Status(status::Arguments),
     /// Show the counters (root)
     Stats(stats::Arguments),
+    /// Hand state and counters to Prometheus (root)
+    Metrics(metrics::Arguments),
     /// Run the frames of a capture through the kernel program; nothing is attached (root)
     Replay(replay::Arguments),
     /// Take the filter off; leaves nothing behind (root)
@@ -77,6 +80,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Apply(arguments) => apply::run(&folders, &arguments),
         Command::Status(arguments) => status::run(&folders, &arguments),
         Command::Stats(arguments) => stats::run(&folders, &arguments),
+        Command::Metrics(arguments) => metrics::run(&folders, &arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Detach(arguments) => detach::run(&folders, &arguments),
     };

@@ -3,6 +3,7 @@
 mod active;
 mod apply;
 mod detach;
+mod observation;
 mod offload;
 mod session;
 mod stats;
@@ -16,8 +17,9 @@ use thiserror::Error;
 pub use self::{
     apply::{ApplyOptions, AttachMode, Plan, apply, plan},
     detach::{detach_all, detach_interface},
+    observation::{Observation, observe},
     session::{Folders, Session},
-    stats::{CounterRow, IngressStats, InterfaceStats, Stats, read_stats},
+    stats::{CounterRow, IngressStats, InterfaceStats, RefusedStats, RuleStats, Stats, read_stats},
     status::{InterfaceStatus, Status, read_status},
 };
 use crate::{compile::CompileError, kernel::KernelError, manifest::SlotError, router::RouterError};
@@ -61,6 +63,9 @@ pub enum FilterError {
          policy again, or `mpls-xdp detach --all`"
     )]
     PolicyLost,
+    /// Other commands come one after the other without a pause.
+    #[error("the policy in force is being changed all the time: try again in a moment")]
+    KeepsChanging,
     /// `detach --interface` of something else.
     #[error("{0} is not an interface of the applied policy; it names {1}")]
     NotNamed(String, String),

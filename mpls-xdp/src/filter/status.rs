@@ -9,7 +9,7 @@ use super::{
     offload,
 };
 use crate::{
-    kernel::{Counters, FilterProgram},
+    kernel::{Counters, FilterProgram, Pins},
     router::{Links, Uncovered},
 };
 
@@ -24,6 +24,8 @@ pub struct Status {
     pub policy: String,
     /// SHA-256 of the policy file.
     pub digest: String,
+    /// SHA-256 of the kernel object that the programs were loaded from, in hexadecimal.
+    pub object: String,
     /// When it was applied, in seconds since 1970.
     pub applied_at: u64,
     /// Ingresses of the policy.
@@ -57,10 +59,15 @@ pub struct InterfaceStatus {
 ///
 /// When no policy is applied, or the kernel cannot be asked.
 pub fn read_status(session: &Session) -> Result<Status, FilterError> {
-    let active = Active::policy(&session.pins)?;
+    status_of(&session.pins)
+}
+
+/// The same without the session: whoever asks makes sure that nothing changed meanwhile.
+pub(super) fn status_of(pins: &Pins) -> Result<Status, FilterError> {
+    let active = Active::policy(pins)?;
     let manifest = &active.manifest;
     let links = Links::read()?;
-    let (programs, _) = live_programs(&session.pins, &links)?;
+    let (programs, _) = live_programs(pins, &links)?;
     let mut problems = Vec::new();
     let mut interfaces = Vec::new();
     for entry in &manifest.interfaces {
@@ -99,7 +106,7 @@ pub fn read_status(session: &Session) -> Result<Status, FilterError> {
             }
         }
     }
-    for pin in Counters::pins(&session.pins, manifest.counter_end()) {
+    for pin in Counters::pins(pins, manifest.counter_end()) {
         if !pin.exists() {
             problems.push(format!("the pin {} is missing; apply the policy again", pin.display()));
         }
@@ -116,6 +123,7 @@ pub fn read_status(session: &Session) -> Result<Status, FilterError> {
         generation: manifest.generation,
         policy: manifest.policy.clone(),
         digest: manifest.digest.clone(),
+        object: manifest.object.clone(),
         applied_at: manifest.applied_at,
         ingresses: manifest.ingresses.len(),
         policy_map_id: active.generation.id(),

@@ -21,11 +21,12 @@ fn without_privileges_is_4() {
     let policy = policy.to_str().unwrap();
     let capture = mounts.path().join("capture.pcap");
     capture_file::write(&capture, [Frame::mpls([100]).build()]).unwrap();
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 8] = [
         &["apply", policy],
         &["apply", policy, "--dry-run"],
         &["status"],
         &["stats"],
+        &["metrics", "--once"],
         &["replay", policy, "--interface", "eth1", capture.to_str().unwrap()],
         &["detach", "--all"],
         &["detach", "--interface", "eth1"],
@@ -79,6 +80,7 @@ fn three_capabilities_suffice() {
     assert_eq!(wire.passes(&[100, 200]), [true, false]);
     run(&["status"]);
     run(&["stats", "--json"]).prints(&["label_out_of_range"]);
+    run(&["metrics", "--once"]).prints(&["mpls_xdp_dropped_packets_total"]);
     run(&["apply", other.to_str().unwrap()]);
     assert_eq!(wire.passes(&[100, 300]), [false, true]);
     run(&["apply", large.to_str().unwrap()]);
