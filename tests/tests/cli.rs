@@ -20,6 +20,8 @@ mod cli {
     mod stats;
     mod status;
     mod support;
+    mod terminal;
+    mod top;
     mod trouble;
     mod uncovered;
 }

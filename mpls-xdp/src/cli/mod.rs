@@ -9,6 +9,7 @@ mod replay;
 mod stats;
 mod status;
 mod text;
+mod top;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -63,6 +64,8 @@ enum Command {
     Status(status::Arguments),
     /// Show the counters (root)
     Stats(stats::Arguments),
+    /// Watch every ingress on the screen: rates, reasons, rules (root)
+    Top(top::Arguments),
     /// Hand state and counters to Prometheus (root)
     Metrics(metrics::Arguments),
     /// Run the frames of a capture through the kernel program; nothing is attached (root)
@@ -80,6 +83,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Apply(arguments) => apply::run(&folders, &arguments),
         Command::Status(arguments) => status::run(&folders, &arguments),
         Command::Stats(arguments) => stats::run(&folders, &arguments),
+        Command::Top(arguments) => top::run(&folders, &arguments),
         Command::Metrics(arguments) => metrics::run(&folders, &arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Detach(arguments) => detach::run(&folders, &arguments),

@@ -19,7 +19,10 @@ pub use self::{
     detach::{detach_all, detach_interface},
     observation::{Observation, observe},
     session::{Folders, Session},
-    stats::{CounterRow, IngressStats, InterfaceStats, RefusedStats, RuleStats, Stats, read_stats},
+    stats::{
+        CounterRow, IngressStats, InterfaceStats, Ordered, RefusedStats, RuleStats, Stats,
+        read_stats,
+    },
     status::{InterfaceStatus, Status, read_status},
 };
 use crate::{compile::CompileError, kernel::KernelError, manifest::SlotError, router::RouterError};
