@@ -38,6 +38,7 @@ fn wrong_usage_is_2() {
 fn help_and_version_are_0() {
     let lab = Lab::new();
     lab.run(["--help"]).ends(0).prints(&["check", "apply", "status", "stats", "replay", "detach"]);
+    lab.run(["--help"]).ends(0).prints(&["metrics", "top"]);
     lab.run(["--help"]).ends(0).prints(&["Exit codes", "5 another XDP program"]);
     lab.run(["--version"]).ends(0).prints(&["mpls-xdp 0."]);
     lab.run(["apply", "--help"]).ends(0).prints(&["--dry-run", "--replace", "generic"]);
