@@ -12,7 +12,7 @@ use std::time::Duration;
 use mpls_xdp_tests::frame::Frame;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::support::{Lab, Output, core};
+use super::support::{Lab, Output, core, wait_for};
 
 /// How long an answer may take that takes milliseconds as a rule.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -459,7 +459,10 @@ fn wrong_addresses_and_options() {
         &["metrics", "--once", "--listen", "127.0.0.1:0"],
         &["metrics", "--listen", "127.0.0.1:0", "--output", "x.prom"],
     ] {
-        lab.run(wrong).ends(2);
+        // Taken for right, it would listen for ever.
+        let mut child = lab.command(wrong).stderr(Stdio::null()).spawn().unwrap();
+        wait_for(&format!("{wrong:?} ends"), || child.try_wait().unwrap().is_some());
+        assert_eq!(child.wait().unwrap().code(), Some(2), "{wrong:?}");
     }
     server.end(Signal::TERM);
 }

@@ -105,7 +105,7 @@ fn rates_rise_and_pages_open() {
     is_whole(&terminal.shows(&["INGRESS", "sorted by name"]), 130, 40);
     terminal.resize(60, 8);
     let small = terminal.becomes("the chosen ingress in eight lines", |screen| {
-        screen.len() == 8 && screen[6].starts_with("peer-as6500") && screen[7].starts_with("↑↓")
+        screen.len() == 8 && screen[6].starts_with("peer-") && screen[7].starts_with("↑↓")
     });
     assert!(small.iter().all(|line| line.chars().count() <= 60), "{small:#?}");
     terminal.press(&["q"]);

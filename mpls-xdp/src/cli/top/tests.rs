@@ -153,8 +153,24 @@ fn the_list_at_80_by_24() {
         ["INGRESS", "INTERFACE", "MODE", "ACCEPTED/S", "DROPPED/S", "WOULD/S", "REFUSED"]
     );
     assert_eq!(words(&lines[5]), ["peer", "if-peer.100", "monitor", "0", "0", "7", "█"]);
-    assert_eq!(words(&lines[6])[..5], ["ce-red", "if-ce-red.10", "enforce", "1,500", "0"]);
+    assert_eq!(words(&lines[6])[..5], ["ce-red", "if-ce-red.100", "enforce", "1,500", "0"]);
     assert!(lines[23].ends_with("q quit"), "{lines:#?}");
+}
+
+#[test]
+fn long_names_leave_room_for_the_rest() {
+    let name = "customer-of-the-second-building-port-17";
+    let mut router = Router::new(&[(name, "enforce", 0, 0)]);
+    let mut screen = Screen::new(&router);
+    router.0[0].3 = 1;
+    screen.look(&router);
+    let line = screen.lines()[5].clone();
+    let [short, place, mode, _, _, _, bar] = words(&line)[..] else { panic!("{line}") };
+    let start = short.strip_suffix('…').unwrap();
+    assert!(name.starts_with(start) && start.len() >= 12, "{line}");
+    assert!(place.ends_with('…') && mode == "enforce" && bar == "█", "{line}");
+    screen.terminal.backend_mut().resize(150, 24);
+    assert!(screen.lines()[5].starts_with(name), "{:#?}", screen.lines());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The model on a screen of any size.
 
+use std::borrow::Cow;
+
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -16,9 +18,12 @@ use crate::cli::text::thousands;
 
 /// From this width on, reasons come with their meaning.
 const WIDE: u16 = 110;
-/// The longest names of ingresses and interfaces that are shown in full in the list.
-const NAME: usize = 18;
+/// Widths of mode and figures in the list.
+const FIGURES: [u16; 4] = [7, 10, 9, 10];
+/// The longest interface that is shown in full on a narrow screen.
 const PLACE: usize = 12;
+/// Bars that long names leave room for.
+const BARS: usize = 8;
 
 const HELP: [(&str, &str); 14] = [
     ("↑ ↓ PgUp PgDn", "choose an ingress, scroll its page"),
@@ -157,12 +162,13 @@ fn ingresses(frame: &mut Frame<'_>, area: Rect, model: &mut Model) {
     let longest = |of: fn(&Row) -> &String, least: usize, most: usize| {
         visible.iter().map(|row| of(row).chars().count()).max().unwrap_or(0).clamp(least, most)
     };
-    // What a wide screen has over is shared by names and bars.
-    let over = usize::from(area.width.saturating_sub(80)) / 3;
-    let name = length(longest(|row| &row.ingress, 7, NAME + over));
-    let place = length(longest(|row| &row.place, 9, PLACE + over / 2));
-    let [mode, accepted, dropped, would_drop] = [7, 10, 9, 10].map(Constraint::Length);
-    let widths = [name, place, mode, accepted, dropped, would_drop, Constraint::Fill(1)];
+    let place = longest(|row| &row.place, 9, PLACE.max(usize::from(area.width) / 5));
+    let others = usize::from(FIGURES.iter().sum::<u16>()) + 6 + place + BARS;
+    let name =
+        longest(|row| &row.ingress, 7, usize::from(area.width).saturating_sub(others).max(7));
+    let [mode, accepted, dropped, would_drop] = FIGURES.map(Constraint::Length);
+    let widths =
+        [length(name), length(place), mode, accepted, dropped, would_drop, Constraint::Fill(1)];
     let bars = Layout::horizontal(widths).spacing(1).split(area)[6].width;
 
     let per = if model.totals { "" } else { "/S" };
@@ -187,8 +193,8 @@ fn ingresses(frame: &mut Frame<'_>, area: Rect, model: &mut Model) {
     };
     let rows = visible.iter().skip(above).take(room).map(|row| {
         TableRow::new([
-            Cell::from(row.ingress.as_str()),
-            Cell::from(row.place.as_str()),
+            Cell::from(clipped(&row.ingress, name)),
+            Cell::from(clipped(&row.place, place)),
             Cell::from(row.mode),
             figure(&row.accepted.meter, None),
             figure(&row.dropped.meter, Some(Color::Red)),
@@ -205,6 +211,15 @@ fn ingresses(frame: &mut Frame<'_>, area: Rect, model: &mut Model) {
         at.select(Some(chosen - above));
     }
     frame.render_stateful_widget(table, area, &mut at);
+}
+
+/// What there is room for, with a mark where something is missing.
+fn clipped(text: &str, width: usize) -> Cow<'_, str> {
+    if text.chars().count() <= width {
+        return Cow::from(text);
+    }
+    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
+    Cow::from(kept + "…")
 }
 
 fn length(width: usize) -> Constraint {
