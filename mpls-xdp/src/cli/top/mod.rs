@@ -8,13 +8,14 @@ mod tests;
 mod view;
 
 use std::{
+    io,
     process::ExitCode,
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
-use crossterm::event::{Event, EventStream};
-use futures_util::StreamExt as _;
+use crossterm::event::{self, Event};
 use mpls_xdp::filter::{FilterError, Folders, Observation, observe};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -43,8 +44,16 @@ pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> 
     let first = observe(folders)?;
     let model = Model::new(interval, Instant::now(), first);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(show(folders, model))?;
-    Ok(ExitCode::SUCCESS)
+    match runtime.block_on(show(folders, model)) {
+        Err(error) if is_gone(&error) => Ok(ExitCode::SUCCESS),
+        result => result.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// Whether the terminal is gone: the same as a hang-up, which may come a moment later.
+fn is_gone(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.raw_os_error() == Some(libc::EIO))
 }
 
 /// What a look at the filter brought, and when it was.
@@ -54,11 +63,11 @@ async fn show(folders: &Folders, mut model: Model) -> Result<()> {
     let mut ends = Ends::new()?;
     let mut screen = Screen::enter()?;
     let mut looks = looks(folders.clone(), model.interval);
-    let mut events = EventStream::new();
+    let mut events = events();
     loop {
         screen.draw(|frame| view::draw(frame, &mut model)).context("cannot draw")?;
         tokio::select! {
-            event = events.next() => match event {
+            event = events.recv() => match event {
                 Some(Ok(Event::Key(key))) if key.is_press() => {
                     if model.key(key) == Flow::Quit {
                         return Ok(());
@@ -91,6 +100,22 @@ fn looks(folders: Folders, pace: Duration) -> mpsc::Receiver<Look> {
             // It panicked, or nobody listens.
             let Ok(look) = look else { return };
             if tell.send(look).await.is_err() {
+                return;
+            }
+        }
+    });
+    told
+}
+
+/// What is typed, and changes of the screen's size. A thread of its own reads them: without a
+/// terminal, crossterm reads for ever, which must not keep the signal of that from its work.
+fn events() -> mpsc::Receiver<io::Result<Event>> {
+    let (tell, told) = mpsc::channel(1);
+    thread::spawn(move || {
+        loop {
+            let event = event::read();
+            let failed = event.is_err();
+            if tell.blocking_send(event).is_err() || failed {
                 return;
             }
         }

@@ -17,7 +17,8 @@ struct Left;
 
 impl Drop for Left {
     fn drop(&mut self) {
-        ratatui::restore();
+        // A terminal that is gone has nothing to put back, and nobody who would read of it.
+        let _ = ratatui::try_restore();
     }
 }
 
