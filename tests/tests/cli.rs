@@ -17,6 +17,8 @@ mod cli {
     mod help;
     mod init;
     mod manual;
+    mod metrics;
+    mod monitoring;
     mod mounts;
     mod offload;
     mod privileges;
@@ -28,6 +30,8 @@ mod cli {
     mod stats;
     mod status;
     mod support;
+    mod terminal;
+    mod top;
     mod trouble;
     mod uncovered;
 }

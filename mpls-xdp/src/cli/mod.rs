@@ -11,6 +11,7 @@ mod help;
 mod history;
 mod init;
 mod man;
+mod metrics;
 mod policy_file;
 mod progress;
 mod reattach;
@@ -20,6 +21,7 @@ mod stats;
 mod status;
 mod text;
 mod time_limit;
+mod top;
 mod watcher;
 
 use std::{env, io, path::PathBuf, process::ExitCode};
@@ -100,6 +102,10 @@ enum Command {
     Status(status::Arguments),
     /// Show the counters (root)
     Stats(stats::Arguments),
+    /// Watch every ingress on the screen: rates, reasons, rules (root)
+    Top(top::Arguments),
+    /// Hand state and counters to Prometheus (root)
+    Metrics(metrics::Arguments),
     /// Run the frames of a capture through the kernel program; nothing is attached (root)
     Replay(replay::Arguments),
     /// Say step by step what the kernel program does with a packet, and why (root)
@@ -161,6 +167,8 @@ pub(crate) fn run() -> ExitCode {
         Command::History(arguments) => history::run(&folders, &arguments),
         Command::Status(arguments) => status::run(&folders, &arguments),
         Command::Stats(arguments) => stats::run(&folders, &arguments),
+        Command::Top(arguments) => top::run(&folders, &arguments),
+        Command::Metrics(arguments) => metrics::run(&folders, &arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Detach(arguments) => detach::run(&folders, &arguments),

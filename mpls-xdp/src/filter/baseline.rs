@@ -113,7 +113,7 @@ impl Counted {
         };
         let counters = Counters::read(&session.pins)?;
         let links = Links::read()?;
-        let attached = attachments(session, &links)?;
+        let attached = attachments(&session.pins, &links)?;
         let zero = baseline.as_ref().map(|baseline| baseline.as_zero(manifest));
         let stats = stats::stats(zero.as_ref().unwrap_or(manifest), &counters, &attached);
         Ok(Self { stats, since: baseline.map(|baseline| baseline.at) })

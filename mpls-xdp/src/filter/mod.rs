@@ -6,6 +6,7 @@ mod baseline;
 mod detach;
 mod forecast;
 mod hotplug;
+mod observation;
 mod offload;
 pub mod rollout;
 mod session;
@@ -25,8 +26,12 @@ pub use self::{
     detach::{detach_all, detach_interface},
     forecast::{Consequence, Fate, Forecast},
     hotplug::{Reattached, reattach},
+    observation::{Observation, observe},
     session::{Folders, Session},
-    stats::{CounterRow, IngressStats, InterfaceStats, Stats, read_stats},
+    stats::{
+        CounterRow, IngressStats, InterfaceStats, Ordered, RefusedStats, RuleStats, Stats,
+        read_stats,
+    },
     status::{InterfaceStatus, Status, read_status},
 };
 use crate::{compile::CompileError, kernel::KernelError, manifest::SlotError, router::RouterError};
@@ -73,6 +78,9 @@ pub enum FilterError {
          policy again, or `mpls-xdp detach --all`"
     )]
     PolicyLost,
+    /// Other commands come one after the other without a pause.
+    #[error("the policy in force is being changed all the time: try again in a moment")]
+    KeepsChanging,
     /// `detach --interface` of something else.
     #[error("{0} is not an interface of the applied policy; it names {1}")]
     NotNamed(String, String),

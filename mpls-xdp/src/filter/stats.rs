@@ -13,7 +13,7 @@ use super::{
     active::{Active, live_programs},
 };
 use crate::{
-    kernel::Counters,
+    kernel::{Counters, Pins},
     manifest::{Base, IngressEntry, Manifest},
     router::Links,
 };
@@ -87,6 +87,20 @@ pub struct IngressStats {
     pub reasons: Ordered<CounterRow>,
     /// Accepted frames by rule.
     pub rules: Vec<RuleStats>,
+    /// Every reason with what was dropped and what would have been.
+    #[serde(skip)]
+    pub refused: Vec<RefusedStats>,
+}
+
+/// What an ingress refused for one reason.
+#[derive(Debug, Clone, Copy)]
+pub struct RefusedStats {
+    /// The reason.
+    pub reason: Reason,
+    /// Frames dropped for it.
+    pub dropped: CounterRow,
+    /// Frames that passed only because of `monitor`.
+    pub would_drop: CounterRow,
 }
 
 /// A rule's counter.
@@ -115,18 +129,23 @@ impl<T: Serialize> Serialize for Ordered<T> {
 ///
 /// When no policy is applied, or the kernel cannot be asked.
 pub fn read_stats(session: &Session) -> Result<Stats, FilterError> {
-    let active = Active::policy(&session.pins)?;
-    let counters = Counters::read(&session.pins)?;
+    stats_of(&session.pins)
+}
+
+/// The same without the session: whoever asks makes sure that nothing changed meanwhile.
+pub(super) fn stats_of(pins: &Pins) -> Result<Stats, FilterError> {
+    let active = Active::policy(pins)?;
+    let counters = Counters::read(pins)?;
     let links = Links::read()?;
-    Ok(stats(&active.manifest, &counters, &attachments(session, &links)?))
+    Ok(stats(&active.manifest, &counters, &attachments(pins, &links)?))
 }
 
 /// How each filtered interface is filtered, by name.
 pub(super) fn attachments<'a>(
-    session: &Session,
+    pins: &Pins,
     links: &'a Links,
 ) -> Result<BTreeMap<&'a str, &'static str>, FilterError> {
-    let (programs, _) = live_programs(&session.pins, links)?;
+    let (programs, _) = live_programs(pins, links)?;
     let filtered = programs.iter().filter_map(|program| links.by_index(program.ifindex));
     Ok(filtered
         .filter_map(|link| Some((link.name.as_str(), link.xdp.as_ref()?.mode.name())))
@@ -176,6 +195,11 @@ const fn field(reason: InterfaceReason) -> &'static str {
 
 fn ingress(entry: &IngressEntry, count: impl Fn(u32) -> CounterRow) -> IngressStats {
     let by_mode = |reason, monitored| count(abi::reason_slot(entry.reasons, reason, monitored));
+    let refused = Reason::ALL.map(|reason| RefusedStats {
+        reason,
+        dropped: by_mode(reason, false),
+        would_drop: by_mode(reason, true),
+    });
     let rules: Vec<RuleStats> = entry
         .rules
         .iter()
@@ -192,13 +216,12 @@ fn ingress(entry: &IngressEntry, count: impl Fn(u32) -> CounterRow) -> IngressSt
         vlan: entry.vlan.clone(),
         mode: if entry.monitor { "monitor" } else { "enforce" },
         accepted: rules.iter().map(|rule| rule.counter).sum::<CounterRow>() + gone,
-        dropped: Reason::ALL.map(|reason| by_mode(reason, false)).into_iter().sum(),
-        would_drop: Reason::ALL.map(|reason| by_mode(reason, true)).into_iter().sum(),
+        dropped: refused.iter().map(|row| row.dropped).sum(),
+        would_drop: refused.iter().map(|row| row.would_drop).sum(),
         reasons: Ordered(
-            Reason::ALL
-                .map(|reason| (reason.name(), by_mode(reason, false) + by_mode(reason, true)))
-                .to_vec(),
+            refused.iter().map(|row| (row.reason.name(), row.dropped + row.would_drop)).collect(),
         ),
         rules: named.iter().chain(special).cloned().collect(),
+        refused: refused.to_vec(),
     }
 }

@@ -10,7 +10,7 @@ use super::{
     rollout::{self, Confirmation},
 };
 use crate::{
-    kernel::{Counters, FilterProgram},
+    kernel::{Counters, FilterProgram, Pins},
     router::{Links, Uncovered},
 };
 
@@ -25,6 +25,8 @@ pub struct Status {
     pub policy: String,
     /// SHA-256 of the policy file.
     pub digest: String,
+    /// SHA-256 of the kernel object that the programs were loaded from, in hexadecimal.
+    pub object: String,
     /// When it was applied, in seconds since 1970.
     pub applied_at: u64,
     /// Ingresses of the policy.
@@ -60,10 +62,24 @@ pub struct InterfaceStatus {
 ///
 /// When no policy is applied, or the kernel cannot be asked.
 pub fn read_status(session: &Session) -> Result<Status, FilterError> {
-    let active = Active::policy(&session.pins)?;
+    let mut status = status_of(&session.pins)?;
+    match rollout::read_confirmation(session) {
+        Ok(confirmation) => {
+            status.problems.extend(confirmation.as_ref().and_then(no_return));
+            status.confirmation = confirmation;
+        }
+        Err(error) => status.problems.push(error.to_string()),
+    }
+    Ok(status)
+}
+
+/// The same without the session, and so without the confirmation that is awaited: whoever asks makes
+/// sure that nothing changed meanwhile.
+pub(super) fn status_of(pins: &Pins) -> Result<Status, FilterError> {
+    let active = Active::policy(pins)?;
     let manifest = &active.manifest;
     let links = Links::read()?;
-    let (programs, _) = live_programs(&session.pins, &links)?;
+    let (programs, _) = live_programs(pins, &links)?;
     let mut problems = Vec::new();
     let mut interfaces = Vec::new();
     for entry in &manifest.interfaces {
@@ -102,7 +118,7 @@ pub fn read_status(session: &Session) -> Result<Status, FilterError> {
             }
         }
     }
-    for pin in Counters::pins(&session.pins, manifest.counter_end()) {
+    for pin in Counters::pins(pins, manifest.counter_end()) {
         if !pin.exists() {
             problems.push(format!("the pin {} is missing; apply the policy again", pin.display()));
         }
@@ -114,23 +130,19 @@ pub fn read_status(session: &Session) -> Result<Status, FilterError> {
                 .to_owned(),
         );
     }
-    let confirmation = rollout::read_confirmation(session).unwrap_or_else(|error| {
-        problems.push(error.to_string());
-        None
-    });
-    problems.extend(confirmation.as_ref().and_then(no_return));
     Ok(Status {
         schema: 1,
         generation: manifest.generation,
         policy: manifest.policy.clone(),
         digest: manifest.digest.clone(),
+        object: manifest.object.clone(),
         applied_at: manifest.applied_at,
         ingresses: manifest.ingresses.len(),
         policy_map_id: active.generation.id(),
         policy_map_bytes: u64::from(active.generation.capacity()) * 4,
         interfaces,
         uncovered: uncovered(&links, manifest)?,
-        confirmation,
+        confirmation: None,
         problems,
     })
 }

@@ -9,7 +9,11 @@
 //! | `link-SLOT-IFINDEX` | the link of the program with this interface slot |
 
 use std::{
-    fs, io,
+    collections::BTreeSet,
+    ffi::OsString,
+    fs::{self, DirEntry},
+    io,
+    os::unix::fs::DirEntryExt as _,
     path::{Path, PathBuf},
 };
 
@@ -94,15 +98,27 @@ impl Pins {
     }
 
     fn all(&self) -> Result<Vec<PathBuf>, KernelError> {
+        Ok(self.entries()?.iter().map(DirEntry::path).collect())
+    }
+
+    fn entries(&self) -> Result<Vec<DirEntry>, KernelError> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(self.error(&self.folder, error)),
         };
-        entries
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()
-            .map_err(|source| self.error(&self.folder, source))
+        entries.collect::<Result<_, _>>().map_err(|source| self.error(&self.folder, source))
+    }
+
+    /// The names of the pins of maps with their inodes. A command that changes the policy makes
+    /// and removes some, and no two pins ever have the same inode.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read; a missing one has no pins.
+    pub fn maps(&self) -> Result<BTreeSet<(OsString, u64)>, KernelError> {
+        let named = self.entries()?.into_iter().map(|entry| (entry.file_name(), entry.ino()));
+        Ok(named.filter(|(name, _)| !name.to_string_lossy().starts_with("link-")).collect())
     }
 
     /// Removes a pin; one that is gone is removed.

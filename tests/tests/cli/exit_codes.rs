@@ -52,6 +52,7 @@ fn help_and_version_are_0() {
     lab.run(["--help"]).ends(0).prints(&[
         "check", "apply", "confirm", "rollback", "history", "status", "stats", "replay", "detach",
     ]);
+    lab.run(["--help"]).ends(0).prints(&["metrics", "top"]);
     lab.run(["--help"]).ends(0).prints(&["Exit codes", "5 another XDP program"]);
     lab.run(["--version"]).ends(0).prints(&["mpls-xdp 0."]);
     lab.run(["apply", "--help"]).ends(0).prints(&["--dry-run", "--replace", "generic"]);

@@ -26,6 +26,7 @@ fn without_privileges_is_4() {
         &["apply", policy, "--dry-run"],
         &["status"],
         &["stats"],
+        &["metrics", "--once"],
         &["replay", policy, "--interface", "eth1", capture.to_str().unwrap()],
         &["explain", policy, "--interface", "eth1", "--stack", "100"],
         &["detach", "--all"],
@@ -80,6 +81,7 @@ fn three_capabilities_suffice() {
     assert_eq!(wire.passes(&[100, 200]), [true, false]);
     run(&["status"]);
     run(&["stats", "--json"]).prints(&["label_out_of_range"]);
+    run(&["metrics", "--once"]).prints(&["mpls_xdp_dropped_packets_total"]);
     run(&["apply", other.to_str().unwrap()]);
     assert_eq!(wire.passes(&[100, 300]), [false, true]);
     run(&["apply", large.to_str().unwrap()]);

@@ -16,7 +16,7 @@ use mpls_xdp_tests::product;
 use serde_json::Value;
 
 /// How long to wait for what takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A router, the neighbour on its wires, and a store.
 pub struct Lab {
