@@ -6,6 +6,8 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod sampling;
+
 use core::{arch::asm, ffi::c_void, ptr::from_mut};
 
 use aya_ebpf::{
@@ -179,6 +181,7 @@ fn count(slot: u32, bytes: u64) {
 
 #[inline(always)]
 fn finish(packet: Packet, image: &impl Image, verdict: &Verdict) -> u32 {
+    sampling::refused(packet.0, image, verdict);
     if TRACING.load() != 0
         && let Some(trace) = TRACE.get_ptr_mut(0)
     {

@@ -1,6 +1,7 @@
 //! Arguments, and what each error means for the exit code.
 
 mod apply;
+mod capture;
 mod check;
 mod detach;
 mod policy_file;
@@ -62,6 +63,8 @@ enum Command {
     Status(status::Arguments),
     /// Show the counters (root)
     Stats(stats::Arguments),
+    /// Show dropped and would-drop frames, or write them as pcapng (root)
+    Capture(capture::Arguments),
     /// Run the frames of a capture through the kernel program; nothing is attached (root)
     Replay(replay::Arguments),
     /// Take the filter off; leaves nothing behind (root)
@@ -77,6 +80,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Apply(arguments) => apply::run(&folders, &arguments),
         Command::Status(arguments) => status::run(&folders, &arguments),
         Command::Stats(arguments) => stats::run(&folders, &arguments),
+        Command::Capture(arguments) => capture::run(&folders, &arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Detach(arguments) => detach::run(&folders, &arguments),
     };
@@ -118,7 +122,9 @@ fn with_causes(error: &anyhow::Error) -> String {
 }
 
 fn open(folders: &Folders) -> Result<Session, FilterError> {
-    Session::open(folders, || {
-        eprintln!("waiting for another mpls-xdp command in this network namespace");
-    })
+    Session::open(folders, warn_waiting)
+}
+
+fn warn_waiting() {
+    eprintln!("waiting for another mpls-xdp command in this network namespace");
 }

@@ -1,10 +1,10 @@
 //! The filter of this network namespace: putting a policy in force, looking at it, taking it off.
 
-mod active;
+pub(crate) mod active;
 mod apply;
 mod detach;
 mod offload;
-mod session;
+pub(crate) mod session;
 mod stats;
 mod status;
 

@@ -9,7 +9,7 @@ use super::{
     offload,
 };
 use crate::{
-    kernel::{Counters, FilterProgram},
+    kernel::{Counters, FilterProgram, SampleMaps},
     router::{Links, Uncovered},
 };
 
@@ -99,7 +99,8 @@ pub fn read_status(session: &Session) -> Result<Status, FilterError> {
             }
         }
     }
-    for pin in Counters::pins(&session.pins, manifest.counter_end()) {
+    let counters = Counters::pins(&session.pins, manifest.counter_end());
+    for pin in counters.into_iter().chain(SampleMaps::pins(&session.pins)) {
         if !pin.exists() {
             problems.push(format!("the pin {} is missing; apply the policy again", pin.display()));
         }

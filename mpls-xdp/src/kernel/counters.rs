@@ -25,12 +25,7 @@ impl Counters {
     ///
     /// When a chunk cannot be read.
     pub fn read(pins: &Pins) -> Result<Self, KernelError> {
-        let mut slots = Vec::new();
-        for (path, _) in pins.numbered("counters-")? {
-            let chunk = PerCpuArray::try_from(Map::PerCpuArray(MapData::from_pin(path)?))?;
-            read_chunk(&chunk, &mut slots)?;
-        }
-        Ok(Self { slots })
+        OpenCounters::open(pins)?.read()
     }
 
     /// The pins that must be there for slots up to `end`.
@@ -56,6 +51,38 @@ impl Counters {
     /// What a slot has counted since it was made.
     pub fn get(&self, slot: u32) -> Counter {
         self.slots.get(slot as usize).copied().unwrap_or_default()
+    }
+}
+
+/// The chunks of counters, which can be read after their pins are gone.
+pub struct OpenCounters {
+    chunks: Vec<PerCpuArray<MapData, CounterBlock>>,
+}
+
+impl OpenCounters {
+    /// Opens every pinned chunk.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be opened.
+    pub fn open(pins: &Pins) -> Result<Self, KernelError> {
+        let chunks = pins.numbered("counters-")?.into_iter().map(|(path, _)| {
+            Ok(PerCpuArray::try_from(Map::PerCpuArray(MapData::from_pin(path)?))?)
+        });
+        Ok(Self { chunks: chunks.collect::<Result<_, KernelError>>()? })
+    }
+
+    /// What has been counted so far.
+    ///
+    /// # Errors
+    ///
+    /// When a chunk cannot be read.
+    pub fn read(&self) -> Result<Counters, KernelError> {
+        let mut slots = Vec::new();
+        for chunk in &self.chunks {
+            read_chunk(chunk, &mut slots)?;
+        }
+        Ok(Counters { slots })
     }
 }
 
