@@ -48,6 +48,16 @@ impl Counters {
         Ok(())
     }
 
+    /// Counters of which these slots have counted so many frames.
+    #[cfg(test)]
+    pub(crate) fn of(packets: &[(u32, u64)]) -> Self {
+        let mut slots = vec![Counter::default(); CHUNK_COUNTERS as usize];
+        for (slot, packets) in packets {
+            slots[*slot as usize].packets = *packets;
+        }
+        Self { slots }
+    }
+
     /// What a slot has counted since it was made.
     pub fn get(&self, slot: u32) -> Counter {
         self.slots.get(slot as usize).copied().unwrap_or_default()

@@ -145,3 +145,74 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::manifest::{Base, IngressEntry};
+
+    fn manifest(generation: u64, ingresses: &[(&str, u32)], bases: &[(u32, u64)]) -> Manifest {
+        let entry = |(name, reasons): &(&str, u32)| IngressEntry {
+            name: (*name).to_owned(),
+            interface: "eth2".to_owned(),
+            vlan: Vec::new(),
+            monitor: false,
+            reasons: *reasons,
+            rules: Vec::new(),
+            leaving: Vec::new(),
+            accepted_before: Base::default(),
+        };
+        let bases =
+            bases.iter().map(|(slot, packets)| (*slot, Base { packets: *packets, bytes: 0 }));
+        Manifest {
+            generation,
+            ingresses: ingresses.iter().map(entry).collect(),
+            bases: bases.collect::<BTreeMap<_, _>>(),
+            ..Manifest::default()
+        }
+    }
+
+    /// Refused frames of the first reason.
+    fn refused(ledger: &Ledger, counters: &Counters) -> Vec<(String, u64)> {
+        let name = |tally: &Tally| tally.place.ingress.clone().unwrap_or_default();
+        ledger.tallies(counters).iter().map(|tally| (name(tally), tally.counts.refused)).collect()
+    }
+
+    #[test]
+    fn names_that_go_and_come_back_are_counted_once() {
+        let everything = Selection::default();
+        let counted = |slots: &[(u32, u64)]| Counters::of(slots);
+        let first = Places::of(&manifest(1, &[("a", 0), ("b", 36)], &[]));
+        let mut ledger = Ledger::begin(&first, &everything, &counted(&[(0, 10), (36, 5)]));
+        assert_eq!(refused(&ledger, &counted(&[(0, 13), (36, 5)])), [("a".to_owned(), 3)]);
+
+        // a goes, b stays.
+        let second = manifest(2, &[("b", 36)], &[]);
+        let now = counted(&[(0, 14), (36, 6)]);
+        let (fresh, gone) = ledger.go_on(&Places::of(&second), &everything, &second, &now);
+        assert_eq!((fresh.len(), gone.len()), (0, 36));
+        assert_eq!(refused(&ledger, &now), [("a".to_owned(), 4), ("b".to_owned(), 1)]);
+
+        // c gets the slots of a, and a gets others.
+        let third = manifest(3, &[("b", 36), ("c", 0), ("a", 72)], &[(0, 14)]);
+        let now = counted(&[(0, 20), (36, 8), (72, 1)]);
+        ledger.go_on(&Places::of(&third), &everything, &third, &now);
+        let expected = [("a", 5), ("b", 3), ("c", 6)].map(|(name, count)| (name.to_owned(), count));
+        assert_eq!(refused(&ledger, &now), expected);
+    }
+
+    #[test]
+    fn a_slot_that_changed_hands_unseen_counts_for_both() {
+        let everything = Selection::default();
+        let first = Places::of(&manifest(1, &[("a", 0)], &[]));
+        let mut ledger = Ledger::begin(&first, &everything, &Counters::of(&[(0, 10)]));
+        // a had counted 17 when it left in generation 2, and c got the slot in generation 3.
+        let third = manifest(3, &[("c", 0)], &[(0, 17)]);
+        let now = Counters::of(&[(0, 19)]);
+        ledger.go_on(&Places::of(&third), &everything, &third, &now);
+        let expected = [("a", 7), ("c", 2)].map(|(name, count)| (name.to_owned(), count));
+        assert_eq!(refused(&ledger, &now), expected);
+    }
+}

@@ -306,6 +306,10 @@ impl Sampler {
                     self.waiting.push_front(raw);
                     self.follow()?;
                     if self.generation() == known {
+                        // Out of the ring, or whoever polls it would be called again at once.
+                        while let Some(raw) = self.maps.read() {
+                            self.waiting.push_back(raw);
+                        }
                         return Ok(None);
                     }
                 }

@@ -175,9 +175,3 @@ fn the_options_choose_by_ingress_reason_and_label() {
     lab.run(["capture", "--rate", "0"]).ends(2);
     lab.take_down();
 }
-
-#[test]
-fn without_a_policy_there_is_nothing_to_capture() {
-    let lab = Lab::new();
-    lab.run(["capture"]).ends(1).says(&["no policy is applied"]);
-}
