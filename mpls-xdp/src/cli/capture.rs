@@ -95,7 +95,6 @@ pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> 
 
     let mut capture = Capture { arguments, shown: 0, hidden: 0, generation: sampler.generation() };
     let mut ended = capture.follow(&mut sampler, &mut sink, &signals);
-    drop(signals);
     if let Ok(End::Signal) = ended {
         sampler.halt().map_err(unwrap_filter)?;
         ended = capture.pass_on(&mut sampler, &mut sink).map(|_| End::Signal).or_else(end);
@@ -255,7 +254,7 @@ fn wait(sampler: &Sampler, sink: &Sink, signals: &Signals) -> Result<Option<End>
     let nothing = PollFlags::empty();
     let mut watched = vec![
         PollFd::new(sampler.as_fd(), PollFlags::POLLIN),
-        PollFd::new(signals.descriptor.as_fd(), PollFlags::POLLIN),
+        PollFd::new(signals.0.as_fd(), PollFlags::POLLIN),
     ];
     watched.extend(sink.reader.as_ref().map(|reader| PollFd::new(reader.as_fd(), nothing)));
     let milliseconds = sampler.due().as_millis() + 1;
@@ -275,27 +274,15 @@ fn wait(sampler: &Sampler, sink: &Sink, signals: &Signals) -> Result<Option<End>
     Ok(None)
 }
 
-/// The signals that end a capture, kept from doing so at once.
-struct Signals {
-    set: SigSet,
-    descriptor: SignalFd,
-}
+/// The signals that end a capture. They stay blocked: one that comes twice, as from `timeout`, must
+/// not cost the summary.
+struct Signals(SignalFd);
 
 impl Signals {
     fn take() -> Result<Self, Errno> {
         let set: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
         set.thread_block()?;
-        let descriptor =
-            SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Self { set, descriptor })
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        // The first one has been heard; a further one ends the command at once.
-        while let Ok(Some(_)) = self.descriptor.read_signal() {}
-        let _ = self.set.thread_unblock();
+        Ok(Self(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)?))
     }
 }
 

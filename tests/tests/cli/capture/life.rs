@@ -36,6 +36,8 @@ fn every_signal_that_asks_for_it_ends_a_capture_cleanly() {
         assert_eq!(maps.maps.len(), 2, "{maps:?}");
         wire.passes(&[999]);
         assert_eq!(capture.json()["label"], 999);
+        // Some send it to a process and again to its group.
+        capture.signal(signal);
         capture.signal(signal);
         capture.end().ends(0).says(&["1 frame shown", "label_out_of_range"]);
         wait_until_gone(&maps);
