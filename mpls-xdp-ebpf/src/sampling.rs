@@ -15,6 +15,7 @@ use mpls_xdp_ebpf::{
     reason::Reason,
     sample::{Bucket, CAPTURED, Refusal, Sample},
 };
+use network_types::eth::EthHdr;
 
 use crate::INTERFACE;
 
@@ -102,9 +103,10 @@ fn write(ctx: *mut xdp_md, bucket: *mut Bucket, refusal: &Refusal) -> u64 {
         (&raw mut (*sample).time).write(bpf_ktime_get_ns());
         (&raw mut (*sample).refusal).write(*refusal);
         (&raw mut (*sample).length).write(length as u32);
-        if captured != 0 {
-            // The assembly copies a register onto itself. It keeps the compiler from joining both
-            // tests into one that tells the verifier less.
+        // The assembly copies a register onto itself. It keeps the compiler from joining both tests
+        // into one that tells the verifier less; that of Linux 6.1 learns nothing from "not 0".
+        asm!("{0} = {0}", inout(reg) captured, options(pure, nomem, nostack, preserves_flags));
+        if captured >= EthHdr::LEN as u64 {
             asm!("{0} = {0}", inout(reg) captured, options(pure, nomem, nostack, preserves_flags));
             if captured <= u64::from(CAPTURED) {
                 let bytes = (&raw mut (*sample).bytes).cast();
