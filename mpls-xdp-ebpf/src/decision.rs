@@ -397,42 +397,59 @@ impl Verdict {
         }
     }
 
-    /// The verdict about a frame as a program with tracing on writes it.
+    /// Why the frame is refused: [`Reason::code`], or behind these [`InterfaceReason::code`];
+    /// [`abi::NONE`] when it is not.
     #[inline(always)]
-    pub fn trace(&self, frame: &impl Frame, framing: Framing, image: &impl Image) -> abi::Trace {
-        let (reason, ingress, position) = match self {
-            Self::Untouched => (abi::NONE, abi::NONE, abi::NONE),
-            Self::NoIngress { reason, .. } => (Reason::COUNT + reason.code(), abi::NONE, abi::NONE),
-            Self::Judged { ingress, outcome } => {
-                let (reason, position) = match *outcome {
-                    Outcome::Accepted { rule: 0, .. } => (abi::NONE, abi::NONE),
-                    Outcome::Accepted { position, .. } => (abi::NONE, position),
-                    Outcome::Refused { reason, position } => (reason.code(), position),
-                };
-                (reason, ingress.number(image), position)
-            }
-        };
-        abi::Trace {
-            dropped: self.drops().into(),
-            reason,
-            ingress,
-            position,
-            label: match framing {
-                Framing::Mpls { stack, .. } if !self.is_unread() => label(frame, stack, position),
-                _ => abi::NONE,
-            },
-            counter: self.counter(image).unwrap_or(abi::NONE),
+    pub const fn reason(&self) -> u32 {
+        match self {
+            Self::NoIngress { reason, .. } => Reason::COUNT + reason.code(),
+            Self::Judged { outcome: Outcome::Refused { reason, .. }, .. } => reason.code(),
+            Self::Untouched | Self::Judged { .. } => abi::NONE,
         }
     }
 
-    /// Whether the entry that decided could not be read.
+    /// The position of the entry that decided; [`abi::NONE`] where none did.
     #[inline(always)]
-    const fn is_unread(&self) -> bool {
+    pub const fn position(&self) -> u32 {
+        match self {
+            Self::Untouched
+            | Self::NoIngress { .. }
+            | Self::Judged { outcome: Outcome::Accepted { rule: 0, .. }, .. } => abi::NONE,
+            Self::Judged {
+                outcome: Outcome::Accepted { position, .. } | Outcome::Refused { position, .. },
+                ..
+            } => *position,
+        }
+    }
+
+    /// Its label; [`abi::NONE`] where the entry could not be read.
+    #[inline(always)]
+    pub fn label(&self, frame: &impl Frame, framing: Framing) -> u32 {
         use Reason::{StackTooDeep, Truncated};
-        let Self::Judged { outcome: Outcome::Refused { reason, .. }, .. } = self else {
-            return false;
-        };
-        matches!(reason, StackTooDeep | Truncated)
+        let unread = matches!(
+            self,
+            Self::Judged { outcome: Outcome::Refused { reason: StackTooDeep | Truncated, .. }, .. }
+        );
+        match framing {
+            Framing::Mpls { stack, .. } if !unread => label(frame, stack, self.position()),
+            _ => abi::NONE,
+        }
+    }
+
+    /// The verdict about a frame as a program with tracing on writes it.
+    #[inline(always)]
+    pub fn trace(&self, frame: &impl Frame, framing: Framing, image: &impl Image) -> abi::Trace {
+        abi::Trace {
+            dropped: self.drops().into(),
+            reason: self.reason(),
+            ingress: match self {
+                Self::Judged { ingress, .. } => ingress.number(image),
+                Self::Untouched | Self::NoIngress { .. } => abi::NONE,
+            },
+            position: self.position(),
+            label: self.label(frame, framing),
+            counter: self.counter(image).unwrap_or(abi::NONE),
+        }
     }
 }
 

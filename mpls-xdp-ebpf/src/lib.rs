@@ -14,3 +14,4 @@ pub mod image;
 pub mod label_entry;
 pub mod policy;
 pub mod reason;
+pub mod sample;

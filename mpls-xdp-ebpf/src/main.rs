@@ -6,6 +6,8 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod sampling;
+
 use core::{arch::asm, ffi::c_void, ptr::from_mut};
 
 use aya_ebpf::{
@@ -278,6 +280,7 @@ fn filter(
         return xdp_action::XDP_PASS;
     }
     aside();
+    sampling::refused(ctx.ctx, frame, framing, &image, &verdict);
     if let Some(slot) = slot {
         count(slot, len);
     }

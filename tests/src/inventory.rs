@@ -19,10 +19,14 @@ use crate::leak::{self, Objects};
 /// Programs of the filter and of the suite.
 pub const PROGRAMS: [&str; 3] = ["mpls_xdp", "mpls_generator", "pass_all"];
 /// Maps of the filter and of the suite: the kernel keeps 15 bytes of a name.
-pub const MAPS: [&str; 9] = [
+pub const MAPS: [&str; 13] = [
     "POLICY",
     "COUNTERS",
     "TRACE",
+    "BUCKETS",
+    "SAMPLES",
+    "mpls_buckets",
+    "mpls_samples",
     "mpls_image",
     "mpls_counters",
     ".rodata",

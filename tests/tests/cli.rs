@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod cli {
     mod apply;
+    mod capture;
     mod change;
     mod check;
     mod colour;

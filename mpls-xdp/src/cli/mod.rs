@@ -1,6 +1,7 @@
 //! Arguments, and what each error means for the exit code.
 
 mod apply;
+mod capture;
 mod check;
 mod complete;
 mod confirm;
@@ -106,6 +107,8 @@ enum Command {
     Top(top::Arguments),
     /// Hand state and counters to Prometheus (root)
     Metrics(metrics::Arguments),
+    /// Show dropped and would-drop frames, or write them as pcapng (root)
+    Capture(capture::Arguments),
     /// Run the frames of a capture through the kernel program; nothing is attached (root)
     Replay(replay::Arguments),
     /// Say step by step what the kernel program does with a packet, and why (root)
@@ -169,6 +172,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Stats(arguments) => stats::run(&folders, &arguments),
         Command::Top(arguments) => top::run(&folders, &arguments),
         Command::Metrics(arguments) => metrics::run(&folders, &arguments),
+        Command::Capture(arguments) => capture::run(&folders, &arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Detach(arguments) => detach::run(&folders, &arguments),
@@ -215,7 +219,9 @@ fn with_causes(error: &anyhow::Error) -> String {
 }
 
 fn open(folders: &Folders) -> Result<Session, FilterError> {
-    Session::open(folders, || {
-        eprintln!("waiting for another mpls-xdp command in this network namespace");
-    })
+    Session::open(folders, warn_waiting)
+}
+
+fn warn_waiting() {
+    eprintln!("waiting for another mpls-xdp command in this network namespace");
 }

@@ -48,6 +48,11 @@ pub(super) fn thousands(number: u64) -> String {
     text
 }
 
+/// A number and what it counts.
+pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", thousands(number), if number == 1 { one } else { many })
+}
+
 /// Rows with their columns aligned: the first `left` to the left, numbers to the right.
 pub(super) fn table(rows: &[Vec<String>], left: usize) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -16,9 +16,9 @@ use crate::{
 
 /// The generation in force.
 #[derive(Debug)]
-pub(super) struct Active {
+pub(crate) struct Active {
     pub(super) generation: Generation,
-    pub(super) manifest: Manifest,
+    pub(crate) manifest: Manifest,
     /// The pin of the map that holds it.
     pub(super) policy_pin: PathBuf,
 }
@@ -52,7 +52,7 @@ impl Active {
 
 impl Active {
     /// The policy in force; before the first one was switched to, there is none.
-    pub(super) fn policy(pins: &Pins) -> Result<Self, FilterError> {
+    pub(crate) fn policy(pins: &Pins) -> Result<Self, FilterError> {
         match Self::find(pins)?.filter(|active| active.manifest.generation > 0) {
             Some(active) => Ok(active),
             None if PinnedProgram::all(pins)?.is_empty() => Err(FilterError::NoPolicy),

@@ -21,7 +21,8 @@ use super::{
 use crate::{
     compile,
     kernel::{
-        Counters, FilterProgram, Generation, KernelError, PinnedProgram, PolicyMap, Settings,
+        Counters, FilterProgram, Generation, KernelError, PinnedProgram, PolicyMap, SampleMaps,
+        Settings,
     },
     manifest::{InterfaceEntry, Manifest},
     policy::Policy,
@@ -105,7 +106,7 @@ pub struct Plan {
     programs: Vec<PinnedProgram>,
     stale: Vec<PinnedProgram>,
     /// Whether programs must be loaded anew: they are those of another object, or a command died
-    /// while it moved them from one policy map to another.
+    /// while it moved them from one policy map to another, or a pin that they share is gone.
     reload: bool,
     /// Whether all counters start anew: a pin of theirs is gone, or nobody knows their names.
     count_anew: bool,
@@ -194,7 +195,8 @@ pub fn plan(
         reload: count_anew
             || options.fragments
             || old.object != manifest.object
-            || session.pins.numbered("policy-")?.len() > 1,
+            || session.pins.numbered("policy-")?.len() > 1
+            || SampleMaps::pins(&session.pins).iter().any(|pin| !pin.exists()),
         count_anew,
         manifest,
         image,

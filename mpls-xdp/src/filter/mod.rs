@@ -1,6 +1,6 @@
 //! The filter of this network namespace: putting a policy in force, looking at it, taking it off.
 
-mod active;
+pub(crate) mod active;
 mod apply;
 mod baseline;
 mod detach;
@@ -9,7 +9,7 @@ mod hotplug;
 mod observation;
 mod offload;
 pub mod rollout;
-mod session;
+pub(crate) mod session;
 mod stats;
 mod status;
 

@@ -2,12 +2,14 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io,
     path::{Path, PathBuf},
 };
 
 use super::FilterError;
 use crate::{kernel::Pins, router};
+
+/// The file whose lock a command holds while it is at work.
+const LOCK: &str = "lock";
 
 /// Where the filter keeps what outlives a command.
 #[derive(Debug, Clone)]
@@ -29,7 +31,7 @@ impl Folders {
 #[derive(Debug)]
 pub struct Session {
     pub(super) pins: Pins,
-    pub(super) state: PathBuf,
+    pub(crate) state: PathBuf,
     /// Held until the session ends; the kernel lets go of it when the process dies.
     _lock: File,
 }
@@ -41,12 +43,24 @@ impl Session {
     ///
     /// When the folders cannot be used.
     pub fn open(folders: &Folders, waiting: impl FnOnce()) -> Result<Self, FilterError> {
-        let namespace = router::namespace_cookie()?;
-        let pins = Pins::new(&folders.bpffs, namespace)?;
-        let state = folders.state_of(namespace);
-        let lock = lock(&state, waiting)
-            .map_err(|source| FilterError::State { path: state.clone(), source })?;
+        let (pins, state) = locate(folders)?;
+        let (lock, held) = try_lock(&state, LOCK)?;
+        if !held {
+            waiting();
+            lock.lock().map_err(|source| FilterError::State { path: state.clone(), source })?;
+        }
         Ok(Self { pins, state, _lock: lock })
+    }
+
+    /// The session, unless another command is at work.
+    ///
+    /// # Errors
+    ///
+    /// When the folders cannot be used.
+    pub fn try_open(folders: &Folders) -> Result<Option<Self>, FilterError> {
+        let (pins, state) = locate(folders)?;
+        let (lock, held) = try_lock(&state, LOCK)?;
+        Ok(held.then_some(Self { pins, state, _lock: lock }))
     }
 
     /// Where the pins are.
@@ -70,16 +84,23 @@ pub(super) fn unfinished(path: &Path) -> PathBuf {
     path.with_added_extension("new")
 }
 
-fn lock(state: &Path, waiting: impl FnOnce()) -> io::Result<File> {
-    fs::create_dir_all(state)?;
-    let file = File::options().create(true).append(true).open(state.join("lock"))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            waiting();
-            file.lock()?;
+/// The pins and the state folder of this network namespace.
+fn locate(folders: &Folders) -> Result<(Pins, PathBuf), FilterError> {
+    let namespace = router::namespace_cookie()?;
+    let pins = Pins::new(&folders.bpffs, namespace)?;
+    Ok((pins, folders.state_of(namespace)))
+}
+
+/// A file of the state folder, and whether this process holds its lock now or another one does.
+pub(crate) fn try_lock(state: &Path, name: &str) -> Result<(File, bool), FilterError> {
+    let open = || {
+        fs::create_dir_all(state)?;
+        let file = File::options().create(true).read(true).append(true).open(state.join(name))?;
+        match file.try_lock() {
+            Ok(()) => Ok((file, true)),
+            Err(TryLockError::WouldBlock) => Ok((file, false)),
+            Err(TryLockError::Error(error)) => Err(error),
         }
-        Err(TryLockError::Error(error)) => return Err(error),
-    }
-    Ok(file)
+    };
+    open().map_err(|source| FilterError::State { path: state.to_owned(), source })
 }

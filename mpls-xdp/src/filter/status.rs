@@ -10,7 +10,7 @@ use super::{
     rollout::{self, Confirmation},
 };
 use crate::{
-    kernel::{Counters, FilterProgram, Pins},
+    kernel::{Counters, FilterProgram, Pins, SampleMaps},
     router::{Links, Uncovered},
 };
 
@@ -118,7 +118,8 @@ pub(super) fn status_of(pins: &Pins) -> Result<Status, FilterError> {
             }
         }
     }
-    for pin in Counters::pins(pins, manifest.counter_end()) {
+    let counters = Counters::pins(pins, manifest.counter_end());
+    for pin in counters.into_iter().chain(SampleMaps::pins(pins)) {
         if !pin.exists() {
             problems.push(format!("the pin {} is missing; apply the policy again", pin.display()));
         }

@@ -25,12 +25,7 @@ impl Counters {
     ///
     /// When a chunk cannot be read.
     pub fn read(pins: &Pins) -> Result<Self, KernelError> {
-        let mut slots = Vec::new();
-        for (path, _) in pins.numbered("counters-")? {
-            let chunk = PerCpuArray::try_from(Map::PerCpuArray(MapData::from_pin(path)?))?;
-            slots.extend(sum(&chunk)?);
-        }
-        Ok(Self { slots })
+        OpenCounters::open(pins)?.read()
     }
 
     /// The pins that must be there for slots up to `end`.
@@ -53,9 +48,51 @@ impl Counters {
         Ok(())
     }
 
+    /// Counters of which these slots have counted so many frames.
+    #[cfg(test)]
+    pub(crate) fn of(packets: &[(u32, u64)]) -> Self {
+        let mut slots = vec![Counter::default(); CHUNK_COUNTERS as usize];
+        for (slot, packets) in packets {
+            slots[*slot as usize].packets = *packets;
+        }
+        Self { slots }
+    }
+
     /// What a slot has counted since it was made.
     pub fn get(&self, slot: u32) -> Counter {
         self.slots.get(slot as usize).copied().unwrap_or_default()
+    }
+}
+
+/// The chunks of counters, which can be read after their pins are gone.
+pub struct OpenCounters {
+    chunks: Vec<PerCpuArray<MapData, CounterChunk>>,
+}
+
+impl OpenCounters {
+    /// Opens every pinned chunk.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be opened.
+    pub fn open(pins: &Pins) -> Result<Self, KernelError> {
+        let chunks = pins.numbered("counters-")?.into_iter().map(|(path, _)| {
+            Ok(PerCpuArray::try_from(Map::PerCpuArray(MapData::from_pin(path)?))?)
+        });
+        Ok(Self { chunks: chunks.collect::<Result<_, KernelError>>()? })
+    }
+
+    /// What has been counted so far.
+    ///
+    /// # Errors
+    ///
+    /// When a chunk cannot be read.
+    pub fn read(&self) -> Result<Counters, KernelError> {
+        let mut slots = Vec::new();
+        for chunk in &self.chunks {
+            slots.extend(sum(chunk)?);
+        }
+        Ok(Counters { slots })
     }
 }
 

@@ -6,6 +6,7 @@ mod generation;
 mod link;
 mod pins;
 mod program;
+mod sampling;
 
 use std::{fs, io, path::PathBuf};
 
@@ -14,11 +15,12 @@ use thiserror::Error;
 
 pub(crate) use self::program::UNTOUCHED;
 pub use self::{
-    counters::Counters,
+    counters::{Counters, OpenCounters},
     generation::{Generation, PolicyMap},
     link::PinnedProgram,
     pins::Pins,
     program::{FilterProgram, Settings},
+    sampling::SampleMaps,
 };
 
 /// What goes wrong between this program and the kernel.
@@ -102,7 +104,7 @@ pub enum KernelError {
     #[error("link: {0}")]
     Link(#[source] aya::programs::links::LinkError),
     /// Memory of a map could not be reached.
-    #[error("cannot reach the memory of the policy map: {0}")]
+    #[error("cannot reach the memory of a map: {0}")]
     Memory(#[source] io::Error),
     /// The program ended with an action that it never returns.
     #[error("the program ended with XDP action {0}")]

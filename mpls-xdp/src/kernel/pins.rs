@@ -6,6 +6,7 @@
 //! | `image-GENERATION-WORDS` | a generation's image |
 //! | `counters`, `counters-CHUNK` | the counters and their chunks |
 //! | `trace` | the map of traced verdicts, which programs without tracing leave alone |
+//! | `buckets`, `samples` | the maps that hold those of whoever samples refused frames |
 //! | `link-SLOT-IFINDEX` | the link of the program with this interface slot |
 
 use std::{

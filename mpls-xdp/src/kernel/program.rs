@@ -7,7 +7,7 @@ use aya::{
 };
 use mpls_xdp_ebpf::abi::{NONE, TEMPLATE_WORDS, Trace};
 
-use super::{KernelError, Pins, PolicyMap, counters};
+use super::{KernelError, Pins, PolicyMap, counters, sampling};
 
 /// The committed object, aligned as the loader needs it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("KERNEL_OBJECT"));
@@ -75,7 +75,9 @@ impl FilterProgram {
             loader
                 .map_pin_path("POLICY", pins.policy(settings.image_words))
                 .map_pin_path("COUNTERS", pins.path("counters"))
-                .map_pin_path("TRACE", pins.path("trace"));
+                .map_pin_path("TRACE", pins.path("trace"))
+                .map_pin_path("BUCKETS", pins.path(sampling::BUCKETS))
+                .map_pin_path("SAMPLES", pins.path(sampling::SAMPLES));
         }
         let mut ebpf = loader.load(&object).map_err(permission)?;
         let name = PROGRAMS[usize::from(settings.fragments)];

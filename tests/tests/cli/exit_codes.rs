@@ -108,9 +108,13 @@ fn an_invalid_policy_is_3_and_changes_nothing() {
 #[test]
 fn without_a_policy_in_force_commands_say_so() {
     let lab = Lab::new();
-    for arguments in
-        [&["status"][..], &["status", "--json"], &["stats"], &["detach", "--interface", "eth1"]]
-    {
+    for arguments in [
+        &["status"][..],
+        &["status", "--json"],
+        &["stats"],
+        &["capture"],
+        &["detach", "--interface", "eth1"],
+    ] {
         lab.run(arguments).ends(1).says(&["no policy is applied", "mpls-xdp apply"]);
     }
     assert!(is_bare(lab.store.bpffs()));

@@ -28,6 +28,8 @@ pub struct Lab {
 /// A port of the router and the two ends to try it with.
 pub struct Wire {
     pub port: Link,
+    /// The neighbour's end.
+    pub far: Link,
     sender: Port,
     receiver: Port,
 }
@@ -36,7 +38,12 @@ impl Wire {
     /// Says of a frame for each of these labels whether it passes.
     pub fn passes(&self, labels: &[u32]) -> Vec<bool> {
         let frames: Vec<_> = labels.iter().map(|label| Frame::mpls([*label]).build()).collect();
-        probe(&self.sender, &self.receiver, &frames).unwrap()
+        self.pass(&frames)
+    }
+
+    /// Says of each frame whether it passes.
+    pub fn pass(&self, frames: &[Vec<u8>]) -> Vec<bool> {
+        probe(&self.sender, &self.receiver, frames).unwrap()
     }
 }
 
@@ -58,7 +65,7 @@ impl Lab {
     pub fn wire(&self, name: &str) -> Wire {
         let (port, far) =
             Veth::between((&self.router, name), (&self.neighbour, name)).create().unwrap();
-        Wire { sender: far.port().unwrap(), receiver: port.port().unwrap(), port }
+        Wire { sender: far.port().unwrap(), receiver: port.port().unwrap(), port, far }
     }
 
     /// Writes a policy file.

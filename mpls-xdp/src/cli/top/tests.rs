@@ -75,6 +75,7 @@ impl Router {
                 interfaces: Vec::new(),
                 uncovered: Vec::new(),
                 problems: Vec::new(),
+                confirmation: None,
             },
             stats: Stats { schema: 1, generation, interfaces, ingresses },
         }

@@ -39,7 +39,7 @@ impl Lane {
 
     /// Sends so many frames and returns what each took until it had been dealt with, in
     /// nanoseconds: sender and receiver are on one CPU.
-    fn run(&self, count: u32) -> Result<f64> {
+    pub fn run(&self, count: u32) -> Result<f64> {
         let before = received(&self.receiver)?;
         let ((), took) = super::rounds::milliseconds(|| self.sender.run_live(&self.frame, count))?;
         let arrived = received(&self.receiver)? - before;

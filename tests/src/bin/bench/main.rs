@@ -16,10 +16,11 @@ mod policies;
 mod programs;
 mod report;
 mod rounds;
+mod sampling;
 mod scale;
 mod stand;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
@@ -44,6 +45,9 @@ struct Arguments {
     /// Only this group; may be given again
     #[arg(long, value_name = "GROUP")]
     only: Vec<Group>,
+    /// Another mpls-xdp, whose filter stands beside in the group `sampling`
+    #[arg(long, value_name = "BINARY")]
+    beside: Option<PathBuf>,
     /// Write the results as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -104,7 +108,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     for group in Group::value_variants().iter().rev() {
         if arguments.only.is_empty() || arguments.only.contains(group) {
             eprintln!("bench: {}", name(*group));
-            measure(*group, &effort, &mut report)
+            measure(*group, &effort, &mut report, arguments.beside.as_deref())
                 .with_context(|| format!("group {}", name(*group)))?;
         }
     }
@@ -126,21 +130,27 @@ fn name(group: Group) -> String {
 }
 
 /// Measures a group, on one CPU if it is about frames; commands may use all.
-fn measure(group: Group, effort: &Effort, report: &mut Report) -> Result<()> {
-    let pinned = |measure: fn(&Effort, &mut Report) -> Result<()>, report: &mut Report| {
-        thread::scope(|scope| {
-            let measuring = scope.spawn(|| {
-                machine::pin()?;
-                measure(effort, report)
-            });
-            measuring.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-    };
-    match group {
-        Group::Packet => pinned(packet::measure, report),
-        Group::Scale => pinned(scale::measure, report),
-        Group::Live => pinned(live::measure, report),
-        Group::Peers => pinned(peers::measure, report),
-        Group::Control => control::measure(effort, report),
+fn measure(
+    group: Group,
+    effort: &Effort,
+    report: &mut Report,
+    beside: Option<&Path>,
+) -> Result<()> {
+    if group == Group::Control {
+        return control::measure(effort, report);
     }
+    thread::scope(|scope| {
+        let measuring = scope.spawn(|| {
+            machine::pin()?;
+            match group {
+                Group::Packet => packet::measure(effort, report),
+                Group::Scale => scale::measure(effort, report),
+                Group::Live => live::measure(effort, report),
+                Group::Peers => peers::measure(effort, report),
+                Group::Sampling => sampling::measure(effort, report, beside),
+                Group::Control => Ok(()),
+            }
+        });
+        measuring.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }

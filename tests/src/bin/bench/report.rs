@@ -27,6 +27,8 @@ pub enum Group {
     Live,
     /// The same frames through what else could filter labels
     Peers,
+    /// Cost of sampling refused frames
+    Sampling,
     /// Time and memory of the commands
     Control,
 }
@@ -38,6 +40,9 @@ impl Group {
             Self::Scale => "By size of the policy: nanoseconds over an empty program",
             Self::Live => "Live frames through native XDP",
             Self::Peers => "Peers on the same frames",
+            Self::Sampling => {
+                "Sampling of refused frames: nanoseconds over an empty program, and live"
+            }
             Self::Control => "Commands, loader and memory",
         }
     }

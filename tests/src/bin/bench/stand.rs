@@ -36,10 +36,15 @@ pub struct Place {
 impl Place {
     /// An empty one.
     pub fn new() -> Result<Self> {
+        Self::of(product::binary()?)
+    }
+
+    /// An empty one, on which this `mpls-xdp` runs.
+    pub fn of(binary: PathBuf) -> Result<Self> {
         let namespace = Namespace::new("bench")?;
         let (filtered, feed) =
             Veth::between((&namespace, INTERFACE), (&namespace, "feed")).create()?;
-        Ok(Self { store: Store::new()?, filtered, feed, binary: product::binary()?, namespace })
+        Ok(Self { store: Store::new()?, filtered, feed, binary, namespace })
     }
 
     /// A call of `mpls-xdp` here.
@@ -109,7 +114,12 @@ pub struct Stand {
 impl Stand {
     /// With this policy in force.
     pub fn new(policy: &str) -> Result<Self> {
-        let place = Place::new()?;
+        Self::by(product::binary()?, policy)
+    }
+
+    /// With this policy put in force by this `mpls-xdp`.
+    pub fn by(binary: PathBuf, policy: &str) -> Result<Self> {
+        let place = Place::of(binary)?;
         place.apply(policy)?;
         let empty = programs::empty(Traits::default())?;
         let (perch, _) = place.attach(&empty, "empty")?;
