@@ -15,6 +15,7 @@ mod cli {
     mod exit_codes;
     mod explain;
     mod foreign;
+    mod fragments;
     mod help;
     mod init;
     mod manual;

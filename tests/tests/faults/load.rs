@@ -218,18 +218,11 @@ fn of_one_round(stats: &Value) -> Result<Value> {
 /// What each CPU has counted, in packets, read from the pinned chunk itself.
 fn packets_by_processor(pins: &Path) -> Result<Vec<u64>> {
     /// Packets and bytes in turn.
-    type Block = [u64; 32];
+    type Chunk = [u64; 2048];
     let map = MapData::from_pin(pins.join("counters-0"))?;
-    let blocks = PerCpuArray::<_, Block>::try_from(Map::PerCpuArray(map))?;
-    let mut sums = Vec::new();
-    for block in blocks.iter() {
-        let block = block?;
-        sums.resize(block.len(), 0);
-        for (sum, counters) in sums.iter_mut().zip(block.iter()) {
-            *sum += counters.iter().step_by(2).sum::<u64>();
-        }
-    }
-    Ok(sums)
+    let chunk = PerCpuArray::<_, Chunk>::try_from(Map::PerCpuArray(map))?;
+    let processors = chunk.get(&0, 0)?;
+    Ok(processors.iter().map(|counters| counters.iter().step_by(2).sum()).collect())
 }
 
 fn counters_add_up(targets: [&'static str; 2]) -> Result<()> {
