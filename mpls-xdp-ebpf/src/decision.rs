@@ -175,10 +175,11 @@ enum End {
     Refused,
 }
 
-/// The label stack below its first entry, under examination. It has copies of both readers: what the
-/// callback of `bpf_loop` can reach must be in memory, and so would be the readers of every frame.
-/// Every field always has a value: the
-/// verifiers of early Linux 6.1 refuse to copy what was never written.
+/// The label stack below its first entry, under examination.
+///
+/// It has copies of both readers: what the callback of `bpf_loop` can reach must be in memory, and so
+/// would be the readers of every frame. Every field always has a value: early Linux 6.1 refuses to
+/// copy what was never written.
 struct Below<F, I> {
     frame: F,
     image: I,

@@ -220,8 +220,8 @@ impl Image for ActiveImage {
     #[inline(always)]
     fn word(&self, offset: u32) -> Option<u32> {
         let mut offset = u64::from(offset);
-        // SAFETY: the assembly copies a register onto itself. It keeps the compiler from testing one register and
-        // using another that it knows to be related, which the verifier does not.
+        // SAFETY: the assembly copies a register onto itself. It keeps the compiler from testing one
+        // register and using another that it knows to be related, which the verifier does not.
         unsafe {
             asm!("{0} = {0}", inout(reg) offset, options(pure, nomem, nostack, preserves_flags))
         };
@@ -287,8 +287,8 @@ fn filter(
     if verdict.drops() { xdp_action::XDP_DROP } else { xdp_action::XDP_PASS }
 }
 
-/// Filters a frame all of which is in the linear part. The commonest frame,
-/// untagged, has a copy of the code in which its offsets are constants.
+/// Filters a frame all of which is in the linear part. The commonest frame, untagged, has a copy of
+/// the code in which its offsets are constants.
 #[inline(always)]
 fn filter_linear(ctx: &XdpContext, frame: Linear) -> u32 {
     match frame.be16(frame::ETHER_TYPE) {

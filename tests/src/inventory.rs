@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::leak::{self, Objects};
 
 /// Programs of the filter and of the suite.
-pub const PROGRAMS: [&str; 3] = ["mpls_xdp", "mpls_generator", "pass_all"];
+pub const PROGRAMS: [&str; 4] = ["mpls_xdp", "mpls_xdp_frags", "mpls_generator", "pass_all"];
 /// Maps of the filter and of the suite: the kernel keeps 15 bytes of a name.
 pub const MAPS: [&str; 13] = [
     "POLICY",

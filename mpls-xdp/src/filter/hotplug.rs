@@ -33,8 +33,8 @@ pub struct Reattached {
     pub result: Result<(), FilterError>,
 }
 
-/// Puts the filter on every interface that the policy in force names and that has none. The policy does not change; one that was taken off with
-/// `detach --interface` is left alone.
+/// Puts the filter on every interface that the policy in force names and that has none. The policy
+/// does not change; one that was taken off with `detach --interface` is left alone.
 ///
 /// # Errors
 ///
