@@ -87,8 +87,14 @@ fn it_brings_everything_and_starts_nothing() {
 #[ignore = "a part of `cargo xtask package --check`"]
 fn the_filter_outlives_upgrade_and_removal() {
     let mut machine = machine();
+    // After an event, udevd does not look for new rules for three seconds.
+    machine.run("ip link add eth8 type veth peer name far8");
+    machine.settle();
     machine.run(INSTALL);
     machine.run("cp /srv/policy.toml /etc/mpls-xdp/ && systemctl enable --now mpls-xdp");
+    machine.run("ip link delete eth1 && ip link add eth1 type veth peer name far1");
+    machine.settle();
+    machine.run(&filtered("eth1"));
     let program = "ip link show eth1 | grep --only-matching 'prog/xdp.*'";
     let before = machine.run(program);
     let generation = machine.run(GENERATION);
