@@ -29,6 +29,5 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("cargo::rustc-env=KERNEL_OBJECT={}", folder.join(record::OBJECT).display());
     println!("cargo::rustc-env=KERNEL_OBJECT_DIGEST={}", record.object);
-    println!("cargo::rustc-env=KERNEL_IMAGE_WORDS_AT={}", record.image_words_at);
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The map ABI: what user space writes and the kernel program reads.
 //!
 //! A *generation* of the policy is one image: an array of 32-bit words that holds every table,
-//! addressed by word offset, so that replacing the image replaces the whole policy at once.
+//! addressed by word offset, so that replacing the image replaces the whole policy at once. The
+//! policy map has room for two, as [`policy_map`] says.
 //!
 //! | words | content |
 //! |---|---|
@@ -13,14 +14,59 @@
 //! Offset 0 lies in the header, so it stands for "nothing there" wherever a table is optional.
 
 /// Raised with every change that makes an older program or loader misread a map.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// First word of every image: "MX" and the ABI version.
 pub const MAGIC: u32 = 0x4d58_0000 | ABI_VERSION;
 
-/// Words of the image that the object file declares; the loader overrides it with the real size.
-/// No other array of the object may have this length: the loader finds it by its value.
-pub const TEMPLATE_WORDS: usize = 0x2b5d;
+/// The policy map: one value with the words that rule it, and two images behind, of which one is
+/// active while the other can be written.
+pub mod policy_map {
+    /// Where the active image begins, in bytes from the start of the value: the word that is
+    /// switched. 0 where there is none.
+    pub const ACTIVE: u32 = 0;
+    /// What [`ACTIVE`] was when no frame could be judged by the image before any more.
+    pub const SETTLED: u32 = 1;
+    /// Not 0 while somebody samples refused frames.
+    pub const SAMPLED: u32 = 2;
+    /// How often an image began to be written. What was read of an image is whole if this stayed as
+    /// it was.
+    pub const WRITES: u32 = 3;
+    /// Bytes in front of the first image: a line of the cache.
+    pub const FIRST: u32 = 64;
+
+    /// Where the second image begins, in bytes, when images have so many words.
+    pub const fn second(image_words: u32) -> u32 {
+        FIRST + image_words * 4
+    }
+
+    /// Bytes of a map for images of so many words.
+    pub const fn bytes(image_words: u32) -> u32 {
+        second(image_words) + image_words * 4
+    }
+}
+
+/// 64-bit numbers in the program's instructions that the loader replaces, in every copy: by
+/// addresses of maps and by numbers that are constant for the copy.
+pub mod given {
+    /// Address of the policy map.
+    pub const POLICY: u64 = 0x4d58_4c44_0000_0001;
+    /// Words of an image.
+    pub const IMAGE_WORDS: u64 = 0x4d58_4c44_0000_0002;
+    /// Where the second image begins: [`super::policy_map::second`].
+    pub const SECOND_IMAGE: u64 = 0x4d58_4c44_0000_0003;
+    /// Address of the counters.
+    pub const COUNTERS: u64 = 0x4d58_4c44_0000_0004;
+    /// Counters of a CPU.
+    pub const COUNTER_SLOTS: u64 = 0x4d58_4c44_0000_0005;
+    /// Counters of all CPUs.
+    pub const COUNTERS_END: u64 = 0x4d58_4c44_0000_0006;
+    /// [`super::interface_record`] of the copy's interface. It comes with the program because the
+    /// frame's context names a bond's member, not the interface that the program is attached to.
+    pub const INTERFACE: u64 = 0x4d58_4c44_0000_0007;
+    /// Whether each verdict is written to the trace; the verifier removes the code when it is 0.
+    pub const TRACING: u64 = 0x4d58_4c44_0000_0008;
+}
 
 /// Offsets in the header, in words.
 pub mod header {
@@ -64,6 +110,12 @@ pub mod interface {
     pub const UNTAGGED: u32 = 8;
     /// Words of a record: a line of the cache.
     pub const LEN: u32 = 16;
+}
+
+/// Offset of the record of an interface slot, in words; 0, where no record stands, when there is no
+/// such slot.
+pub const fn interface_record(slot: u32) -> u32 {
+    if slot < INTERFACE_SLOTS { INTERFACES + slot * interface::LEN } else { 0 }
 }
 
 /// Words that every image has: those whose offsets are constants.
@@ -117,14 +169,13 @@ pub mod profile {
     pub const DEPTH_MASK: u32 = 0x3f;
 }
 
-/// A label directory: one word for each page of labels. Its low bits say how wide a label is in
-/// the page, the others are the offset of the page, or the value of all of its labels.
+/// A label directory: one word for each page of labels. Its low bits say how the page is written,
+/// the others are the offset of the page, or the value of all of its labels.
 ///
-/// A page has one number a label, packed from the lowest bits of each word up. Numbers of up to
-/// [`PALETTE_BITS`](directory::PALETTE_BITS) bits stand for the values in the palette behind them;
-/// wider ones are the values. So a page takes what its rules need, and pages of a large policy
-/// stay in the cache. The value of a label is at most [`WIDEST`](directory::WIDEST); 0 is "not in
-/// here".
+/// A page has one number a label, packed from the lowest bits of each word up. Numbers of a bit or
+/// a byte stand for the values in the palette behind them; wider ones are the values. So a page
+/// takes what its rules need, and pages of a large policy stay in the cache. The value of a label
+/// is at most [`WIDEST`](directory::WIDEST); 0 is "not in here".
 pub mod directory {
     /// Bits of a label that choose its place in a page.
     pub const PAGE_SHIFT: u32 = 11;
@@ -132,19 +183,23 @@ pub mod directory {
     pub const PAGE_LABELS: u32 = 1 << PAGE_SHIFT;
     /// Words of a directory.
     pub const LEN: u32 = (crate::label_entry::LAST_LABEL + 1) >> PAGE_SHIFT;
-    /// Bits of a directory word that say the width; the others are its operand.
-    pub const WIDTH_BITS: u32 = 3;
-    /// Mask of the width.
-    pub const WIDTH_MASK: u32 = (1 << WIDTH_BITS) - 1;
-    /// The operand is the value of all labels of the page. Any other width `w` is the offset of
-    /// numbers with `1 << (w - 1)` bits.
+    /// Bits of a directory word that say how the page is written; the others are its operand.
+    pub const FORM_BITS: u32 = 2;
+    /// Mask of the form.
+    pub const FORM_MASK: u32 = (1 << FORM_BITS) - 1;
+    /// The operand is the value of all labels of the page.
     pub const UNIFORM: u32 = 0;
-    /// The greatest width: 32 bits.
-    pub const WIDEST_WIDTH: u32 = 6;
-    /// Bits of the widest number that is a place in a palette.
-    pub const PALETTE_BITS: u32 = 8;
+    /// The operand is the offset of a page with a bit a label.
+    pub const BITS: u32 = 1;
+    /// The operand is the offset of a page with a byte a label.
+    pub const BYTES: u32 = 2;
+    /// The operand is the offset of a page with a word a label.
+    pub const WORDS: u32 = 3;
     /// The greatest value: what the operand of [`UNIFORM`] holds.
-    pub const WIDEST: u32 = u32::MAX >> WIDTH_BITS;
+    pub const WIDEST: u32 = u32::MAX >> FORM_BITS;
+    /// The most values of a palette behind bytes. An image has as many words behind the last page,
+    /// so that a page can be tested whole, however short its palette is.
+    pub const PALETTE: u32 = 256;
 
     /// Words of the numbers of a page whose labels have `bits` bits each.
     pub const fn page_words(bits: u32) -> u32 {
@@ -185,17 +240,10 @@ pub struct Counter {
     pub bytes: u64,
 }
 
-/// Counters in one chunk, which is one value of a per-CPU map: 16 KiB, half of the most that the
-/// kernel allows (`PCPU_MIN_UNIT_SIZE`).
-pub const CHUNK_COUNTERS: u32 = 1024;
-/// Chunks that the counters can grow to: enough for two policies of 4,096 ingresses and 65,536
+/// The most counters that a CPU can have: enough for two policies of 4,096 ingresses and 65,536
 /// rules that have no name in common and follow each other, and for the rules of a third whose
 /// last packets are still to be counted.
-pub const COUNTER_CHUNKS: u32 = 512;
-
-/// A chunk of counters. No struct: Linux 6.1 takes an inner map with type information for another
-/// kind of map than one without, unless the value is none (`timer_off` in `bpf_map_meta_equal`).
-pub type CounterChunk = [Counter; CHUNK_COUNTERS as usize];
+pub const COUNTER_SLOTS: u32 = 512 << 10;
 
 /// Counter slots that the reasons of an ingress take.
 pub const REASON_SLOTS: u32 = crate::reason::Reason::COUNT * 2;
@@ -241,15 +289,11 @@ const _: () = {
 
     assert!(size_of::<Counter>() == 16);
     assert!(offset_of!(Counter, bytes) == 8);
-    assert!(size_of::<CounterChunk>() == 16 << 10);
     assert!(size_of::<Trace>() == 24);
     assert!(offset_of!(Trace, counter) == 20);
     assert!(directory::LEN == 512);
     assert!(interface::UNTAGGED + ingress::LEN <= interface::LEN);
     assert!((65_537 << action::RULE_SHIFT) <= directory::WIDEST);
     assert!(vlan_node::FANOUT * vlan_node::FANOUT == 4096);
-    assert!((FIXED_WORDS as usize) < TEMPLATE_WORDS);
-    assert!(
-        2 * (4096 * (REASON_SLOTS + 1) + 65_536 + 512) + 65_536 <= COUNTER_CHUNKS * CHUNK_COUNTERS
-    );
+    assert!(2 * (4096 * (REASON_SLOTS + 1) + 65_536 + 512) + 65_536 <= COUNTER_SLOTS);
 };

@@ -3,7 +3,7 @@
 use crate::{
     abi::{self, action},
     frame::{Frame, Framing, LABEL_ENTRY_LEN, STEPS, Walk},
-    image::{self, Image, Ingress, Interface, UnknownInterface},
+    image::{self, Action, Image, Ingress, Interface, Record},
     label_entry::{
         ENTROPY_INDICATOR, EXTENSION, FIRST_ORDINARY, GAL, IMPLICIT_NULL, IPV4_EXPLICIT_NULL,
         IPV6_EXPLICIT_NULL, LabelEntry, NETWORK_ACTION, OAM_ALERT, ROUTER_ALERT,
@@ -17,7 +17,7 @@ const OFFSET_MASK: usize = 0xff;
 
 /// What becomes of a frame.
 #[derive(Debug, Clone, Copy)]
-pub enum Verdict {
+pub enum Verdict<R> {
     /// Not MPLS, or the policy does not name the interface: passes and is not counted.
     Untouched,
     /// The frame has no ingress.
@@ -25,14 +25,14 @@ pub enum Verdict {
         /// Why.
         reason: InterfaceReason,
         /// The interface, unless the program cannot tell it.
-        interface: Option<Interface>,
+        interface: Option<Interface<R>>,
         /// The policy's default mode.
         mode: Mode,
     },
     /// Every examined entry is acceptable, or a check failed.
     Judged {
         /// Where the frame came in.
-        ingress: Ingress,
+        ingress: Ingress<R>,
         /// Which of the two.
         outcome: Outcome,
     },
@@ -68,70 +68,126 @@ pub fn top(frame: &impl Frame, framing: Framing) -> Option<LabelEntry> {
     }
 }
 
-/// Decides about a frame that was received on the interface of `slot`; `framing` is what
+/// Decides about a frame that was received on the interface whose record is at the offset
+/// `interface` ([`abi::interface_record`]); `framing` is what
 /// [`frame::parse`](crate::frame::parse) made of it, so that a caller need not have the image at
 /// hand for other protocols, and `top` its first label entry.
 #[inline(always)]
-pub fn decide(
+pub fn decide<I: Image>(
     frame: &impl Frame,
     framing: Framing,
     top: Option<LabelEntry>,
-    image: &impl Image,
-    slot: u32,
-) -> Verdict {
-    let (reason, mpls) = match framing {
-        Framing::Other => return Verdict::Untouched,
-        Framing::VlanTooDeep => (InterfaceReason::VlanTooDeep, None),
+    image: &I,
+    interface: u32,
+) -> Verdict<I::Record> {
+    let interface = Interface::at(image, interface);
+    match framing {
+        Framing::Other => Verdict::Untouched,
+        Framing::VlanTooDeep => no_ingress(image, interface, InterfaceReason::VlanTooDeep),
         Framing::Mpls { binding, upstream, stack } => {
-            (InterfaceReason::IngressUnbound, Some((binding, upstream, stack)))
+            match interface.and_then(|interface| interface.ingress(image, binding)) {
+                Some(ingress) => {
+                    let action = begin(image, ingress, upstream, top);
+                    let stack = Stack { upstream, start: stack, top };
+                    go_on(frame, image, interface, ingress, stack, action)
+                }
+                None => no_ingress(image, interface, InterfaceReason::IngressUnbound),
+            }
         }
-    };
-    let interface = match Interface::find(image, slot) {
-        Ok(None) => return Verdict::Untouched,
-        Ok(Some(interface)) => Some(interface),
-        Err(UnknownInterface) => None,
-    };
-    if let (Some((binding, upstream, stack)), Some(interface)) = (mpls, interface)
-        && let Some(ingress) = interface.ingress(image, binding)
-    {
-        let outcome = check(frame, image, ingress, upstream, (stack, top));
-        return Verdict::Judged { ingress, outcome };
     }
-    Verdict::NoIngress { reason, interface, mode: image::default_mode(image) }
 }
 
-/// Checks the label stack at the offset `stack`, whose first entry is `top`.
+/// A label stack whose first entry was read, if the frame has one.
+#[derive(Debug, Clone, Copy)]
+pub struct Stack {
+    /// Whether its labels are upstream-assigned.
+    pub upstream: bool,
+    /// Offset of its first entry.
+    pub start: usize,
+    /// That entry.
+    pub top: Option<LabelEntry>,
+}
+
+/// The first half of the decision: what becomes of the first entry, which is refused if any check
+/// before it fails. The kernel program goes on from here without further ado where an accepted
+/// entry is the only one, by [`ends`].
 #[inline(always)]
-fn check<F: Frame, I: Image>(
+pub fn begin<I: Image>(
+    image: &I,
+    ingress: Ingress<I::Record>,
+    upstream: bool,
+    top: Option<LabelEntry>,
+) -> Action {
+    match top {
+        Some(entry) if !upstream && entry.ttl() != 0 => ingress.action(image, entry.label()),
+        _ => Action::REFUSED,
+    }
+}
+
+/// Whether the first entry, of which `action` becomes, is the last, and accepted.
+#[inline(always)]
+pub const fn ends(top: LabelEntry, action: Action) -> bool {
+    top.is_bottom_of_stack() && action.accepts(true)
+}
+
+/// The second half of the decision, from what [`begin`] returned.
+#[inline(always)]
+pub fn go_on<I: Image>(
+    frame: &impl Frame,
+    image: &I,
+    interface: Option<Interface<I::Record>>,
+    ingress: Ingress<I::Record>,
+    stack: Stack,
+    action: Action,
+) -> Verdict<I::Record> {
+    let outcome = match stack.top {
+        Some(top) if ends(top, action) => Outcome::Accepted { rule: action.rule(), position: 0 },
+        Some(top) if action.accepts(top.is_bottom_of_stack()) => {
+            below(frame, image, ingress, stack.start, action)
+        }
+        _ if ingress.is_bound() => refusal_at_top(image, ingress, stack),
+        _ => return no_ingress(image, interface, InterfaceReason::IngressUnbound),
+    };
+    Verdict::Judged { ingress, outcome }
+}
+
+/// What becomes of a frame that is bound to no ingress.
+#[inline(always)]
+fn no_ingress<I: Image>(
+    image: &I,
+    interface: Option<Interface<I::Record>>,
+    reason: InterfaceReason,
+) -> Verdict<I::Record> {
+    aside();
+    match interface {
+        Some(interface) if !interface.is_named() => Verdict::Untouched,
+        _ => Verdict::NoIngress { reason, interface, mode: image::default_mode(image) },
+    }
+}
+
+/// Which check fails first where the first entry is not accepted.
+#[inline(always)]
+fn refusal_at_top<I: Image>(image: &I, ingress: Ingress<I::Record>, stack: Stack) -> Outcome {
+    aside();
+    let (reason, position) = match stack.top {
+        _ if ingress.is_customer() => (Reason::MplsNotEnabled, abi::NONE),
+        _ if stack.upstream => (Reason::UpstreamNotAllowed, abi::NONE),
+        None => (Reason::Truncated, 0),
+        Some(entry) if entry.ttl() == 0 => (Reason::TtlZero, 0),
+        Some(entry) => (refusal(image, entry), 0),
+    };
+    Outcome::Refused { reason, position }
+}
+
+/// Checks the label stack at the offset `stack` below its first entry, of which `action` became.
+#[inline(always)]
+fn below<F: Frame, I: Image>(
     frame: &F,
     image: &I,
-    ingress: Ingress,
-    upstream: bool,
-    (stack, top): (usize, Option<LabelEntry>),
+    ingress: Ingress<I::Record>,
+    stack: usize,
+    action: Action,
 ) -> Outcome {
-    let refused = |reason, position| {
-        aside();
-        Outcome::Refused { reason, position }
-    };
-    if ingress.is_customer() {
-        return refused(Reason::MplsNotEnabled, abi::NONE);
-    }
-    if upstream {
-        return refused(Reason::UpstreamNotAllowed, abi::NONE);
-    }
-    let Some(entry) = top else {
-        return refused(Reason::Truncated, 0);
-    };
-    if entry.ttl() == 0 {
-        return refused(Reason::TtlZero, 0);
-    }
-    let action = ingress.action(image, entry.label());
-    if !action.accepts(entry.is_bottom_of_stack()) {
-        return refused(refusal(image, entry), 0);
-    }
-    if entry.is_bottom_of_stack() {
-        return Outcome::Accepted { rule: action.rule(), position: 0 };
-    }
     let mut below = Below {
         frame: *frame,
         image: *image,
@@ -180,10 +236,10 @@ enum End {
 /// It has copies of both readers: what the callback of `bpf_loop` can reach must be in memory, and so
 /// would be the readers of every frame. Every field always has a value: early Linux 6.1 refuses to
 /// copy what was never written.
-struct Below<F, I> {
+struct Below<F, I: Image> {
     frame: F,
     image: I,
-    ingress: Ingress,
+    ingress: Ingress<I::Record>,
     /// Offset of the first entry.
     stack: usize,
     /// How the next entry is to be taken, one of the values of [`abi::action`].
@@ -287,7 +343,7 @@ fn entry(
     frame: &impl Frame,
     stack: usize,
     position: u32,
-    ingress: Ingress,
+    ingress: Ingress<impl Record>,
 ) -> Result<LabelEntry, Reason> {
     if position == ingress.max_depth() {
         return Err(Reason::StackTooDeep);
@@ -298,9 +354,9 @@ fn entry(
 }
 
 /// The search for the bottom of a stack whose other entries belong to another router.
-struct Bottom<F> {
+struct Bottom<F, R> {
     frame: F,
-    ingress: Ingress,
+    ingress: Ingress<R>,
     stack: usize,
     first: u32,
     end: End,
@@ -308,9 +364,9 @@ struct Bottom<F> {
     position: u32,
 }
 
-impl<F: Frame> Bottom<F> {
+impl<F: Frame, R: Record> Bottom<F, R> {
     #[inline(always)]
-    fn below<I>(stack: &Below<F, I>) -> Self {
+    fn below<I: Image<Record = R>>(stack: &Below<F, I>) -> Self {
         let Below { frame, ingress, stack, position, .. } = *stack;
         let (end, reason) = (End::Refused, Reason::StackTooDeep);
         Self { frame, ingress, stack, first: position, end, reason, position }
@@ -322,7 +378,7 @@ impl<F: Frame> Bottom<F> {
     }
 }
 
-impl<F: Frame> Walk for Bottom<F> {
+impl<F: Frame, R: Record> Walk for Bottom<F, R> {
     fn first(&self) -> u32 {
         self.first
     }
@@ -363,7 +419,7 @@ fn refusal(image: &impl Image, entry: LabelEntry) -> Reason {
     }
 }
 
-impl Verdict {
+impl<R: Record> Verdict<R> {
     /// Whether the frame is accepted on an ingress.
     #[inline(always)]
     pub const fn accepts(&self) -> bool {
@@ -372,7 +428,7 @@ impl Verdict {
 
     /// Whether the frame is dropped.
     #[inline(always)]
-    pub const fn drops(&self) -> bool {
+    pub fn drops(&self) -> bool {
         match self {
             Self::Untouched | Self::Judged { outcome: Outcome::Accepted { .. }, .. } => false,
             Self::NoIngress { mode, .. } => matches!(mode, Mode::Enforce),
@@ -382,18 +438,18 @@ impl Verdict {
 
     /// The counter slot of the frame; `None` when it counts nowhere.
     #[inline(always)]
-    pub fn counter(&self, image: &impl Image) -> Option<u32> {
+    pub fn counter(&self, image: &impl Image<Record = R>) -> Option<u32> {
         match self {
             Self::Untouched => None,
             Self::NoIngress { reason, interface, .. } => {
-                Some((*interface)?.counters(image) + reason.code())
+                Some((*interface)?.counters() + reason.code())
             }
             Self::Judged { ingress, outcome: Outcome::Accepted { rule, .. } } => {
                 ingress.rule_counter(image, *rule)
             }
             Self::Judged { ingress, outcome: Outcome::Refused { reason, .. } } => {
                 let monitored = matches!(ingress.mode(), Mode::Monitor);
-                Some(abi::reason_slot(ingress.reason_counters(image)?, *reason, monitored))
+                Some(abi::reason_slot(ingress.reason_counters(), *reason, monitored))
             }
         }
     }
@@ -439,12 +495,17 @@ impl Verdict {
 
     /// The verdict about a frame as a program with tracing on writes it.
     #[inline(always)]
-    pub fn trace(&self, frame: &impl Frame, framing: Framing, image: &impl Image) -> abi::Trace {
+    pub fn trace(
+        &self,
+        frame: &impl Frame,
+        framing: Framing,
+        image: &impl Image<Record = R>,
+    ) -> abi::Trace {
         abi::Trace {
             dropped: self.drops().into(),
             reason: self.reason(),
             ingress: match self {
-                Self::Judged { ingress, .. } => ingress.number(image),
+                Self::Judged { ingress, .. } => ingress.number(),
                 Self::Untouched | Self::NoIngress { .. } => abi::NONE,
             },
             position: self.position(),

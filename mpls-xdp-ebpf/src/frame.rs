@@ -77,12 +77,15 @@ impl Frame for &[u8] {
 /// Offset of the type of an untagged frame.
 pub const ETHER_TYPE: usize = offset_of!(EthHdr, ether_type);
 
+/// Offset of the first label entry of an untagged frame.
+pub const UNTAGGED_STACK: usize = EthHdr::LEN;
+
 impl Framing {
     /// An untagged frame of type [`MPLS`].
     pub const UNTAGGED: Self = Self::Mpls {
         binding: Binding { vids: [0; 2], len: 0 },
         upstream: false,
-        stack: EthHdr::LEN,
+        stack: UNTAGGED_STACK,
     };
 }
 

@@ -11,76 +11,79 @@ mod sampling;
 use core::{arch::asm, ffi::c_void, ptr::from_mut};
 
 use aya_ebpf::{
-    Global,
-    bindings::{BPF_F_MMAPABLE, xdp_action, xdp_md},
-    btf_maps::{Array, ArrayOfMaps, PerCpuArray},
-    helpers::generated::{bpf_loop, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    bindings::{xdp_action, xdp_md},
+    btf_maps::{Array, ArrayOfMaps},
+    helpers::generated::{
+        bpf_get_smp_processor_id, bpf_loop, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+    },
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
 use mpls_xdp_ebpf::{
-    abi::{self, CounterChunk, Trace},
-    decision::{self, aside},
+    abi::{Counter, Trace, given, policy_map},
+    decision::{self, Stack, Verdict, aside},
     frame::{self, Frame, Framing, STEPS, Walk},
-    image::Image,
+    image::{Action, Image, Ingress, Interface, Record},
     label_entry::LabelEntry,
 };
 
-// What the loader overrides starts with values that no other constant of the program has: the
-// compiler may merge an unnamed constant, a map key of 0 for example, with a global that starts
-// the same, and it would be overridden with it.
-
-/// Interface slot of this copy. It comes with the program because the frame's context names a
-/// bond's member, not the interface that the program is attached to.
-#[unsafe(no_mangle)]
-static INTERFACE: Global<u32> = Global::new(0x4d58_0101);
-
-/// Words of an image; user space chooses the size of the policy map and says it here.
-#[unsafe(no_mangle)]
-static IMAGE_WORDS: Global<u32> = Global::new(0x4d58_0102);
-
-/// Whether each verdict is written to [`TRACE`]; the verifier removes the code when it is 0.
-#[unsafe(no_mangle)]
-static TRACING: Global<u32> = Global::new(0x4d58_0103);
-
-type Generation = Array<[u32; abi::TEMPLATE_WORDS], 1, { BPF_F_MMAPABLE as usize }>;
-
-/// The active generation of the policy, replaced as a whole.
+/// Nothing that a program looks at: the kernel waits for all that run when a map of maps is updated
+/// (`maybe_wait_bpf_programs` in kernel/bpf/syscall.c), and user space updates this one to wait.
 #[btf_map]
-static POLICY: ArrayOfMaps<Generation, 1> = ArrayOfMaps::new();
-
-/// Counters in chunks, so that they can grow without moving.
-#[btf_map]
-static COUNTERS: ArrayOfMaps<PerCpuArray<CounterChunk, 1>, { abi::COUNTER_CHUNKS as usize }> =
-    ArrayOfMaps::new();
+static FENCE: ArrayOfMaps<Array<u32, 1>, 1> = ArrayOfMaps::new();
 
 /// The last verdict of a program with tracing on.
 #[btf_map]
 static TRACE: Array<Trace, 1> = Array::new();
 
+/// What the loader puts in place of `NUMBER`, one of [`given`]: a constant for the verifier, or the
+/// address of a map's value, which costs no look-up. Not `pure`, so that the compiler loads it anew,
+/// in one instruction, wherever it is needed, and keeps no copy on the stack.
+#[inline(always)]
+fn given<const NUMBER: u64>() -> u64 {
+    let number: u64;
+    // SAFETY: the instruction loads a number.
+    unsafe {
+        asm!(
+            "{0} = {1} ll",
+            out(reg) number,
+            const NUMBER,
+            options(nomem, nostack, preserves_flags)
+        );
+    }
+    number
+}
+
 /// The linear part of a frame. Where the kernel hands over no fragments, it is the frame.
 #[derive(Clone, Copy)]
 struct Linear {
+    ctx: *mut xdp_md,
     start: usize,
-    end: usize,
 }
 
 impl Linear {
     #[inline(always)]
-    fn of(ctx: &XdpContext) -> Self {
-        Self { start: ctx.data(), end: ctx.data_end() }
+    fn of(ctx: *mut xdp_md) -> Self {
+        Self { ctx, start: XdpContext::new(ctx).data() }
+    }
+
+    /// Where it ends. Read anew each time, which costs no more than to have it on the stack.
+    #[inline(always)]
+    fn end(self) -> usize {
+        // SAFETY: the context is that of this run of the program.
+        unsafe { (&raw const (*self.ctx).data_end).read_volatile() as usize }
     }
 
     #[inline(always)]
-    const fn len(self) -> u64 {
-        (self.end - self.start) as u64
+    fn len(self) -> u64 {
+        (self.end() - self.start) as u64
     }
 
     /// Where `len` bytes at `offset` stand, unless the frame ends before.
     #[inline(always)]
-    const fn at(self, offset: usize, len: usize) -> Option<usize> {
+    fn at(self, offset: usize, len: usize) -> Option<usize> {
         let at = self.start + offset;
-        if at + len > self.end { None } else { Some(at) }
+        if at + len > self.end() { None } else { Some(at) }
     }
 }
 
@@ -201,88 +204,164 @@ unsafe extern "C" fn step<W: Walk>(index: u32, walk: *mut W) -> i64 {
     walk.step(walk.first() + index).into()
 }
 
-/// The value of the active generation's map.
+/// Copies a register onto itself. It keeps the compiler from testing one register and using another
+/// that it knows to be related, which the verifier does not.
+#[inline(always)]
+fn as_tested(mut number: u64) -> u64 {
+    // SAFETY: nothing changes.
+    unsafe {
+        asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack, preserves_flags));
+    }
+    number
+}
+
+/// The active image.
 #[derive(Clone, Copy)]
-struct ActiveImage {
-    start: *const u32,
-    words: u64,
+struct ActiveImage(*const u32);
+
+/// A word of the policy map in front of the images.
+#[inline(always)]
+fn control(field: u32) -> u32 {
+    let map = given::<{ given::POLICY }>() as *const u32;
+    // SAFETY: every policy map has it; user space may write the word meanwhile.
+    unsafe { map.add(field as usize).read_volatile() }
 }
 
 impl ActiveImage {
     #[inline(always)]
     fn get() -> Option<Self> {
-        let start = POLICY.get_value_ptr_mut(0, &0)?.cast_const().cast();
-        Some(Self { start, words: IMAGE_WORDS.load().into() })
+        let at = u64::from(control(policy_map::ACTIVE));
+        if at > given::<{ given::SECOND_IMAGE }>() {
+            return None;
+        }
+        Some(Self((given::<{ given::POLICY }>() + at) as *const u32))
     }
 }
 
 impl Image for ActiveImage {
+    type Record = Words;
+
     #[inline(always)]
     fn word(&self, offset: u32) -> Option<u32> {
-        let mut offset = u64::from(offset);
-        // SAFETY: the assembly copies a register onto itself. It keeps the compiler from testing one
-        // register and using another that it knows to be related, which the verifier does not.
-        unsafe {
-            asm!("{0} = {0}", inout(reg) offset, options(pure, nomem, nostack, preserves_flags))
-        };
-        if offset >= self.words {
+        let offset = as_tested(offset.into());
+        if offset >= given::<{ given::IMAGE_WORDS }>() {
             return None;
         }
-        // SAFETY: the map value has `words` words; user space never changes an active one.
-        Some(unsafe { self.start.add(offset as usize).read() })
+        // SAFETY: an image has as many words; user space never changes an active one.
+        Some(unsafe { self.0.add(offset as usize).read() })
     }
 
     #[inline(always)]
-    fn fixed(&self, offset: u32) -> u32 {
-        // SAFETY: no map value is smaller; the verifier knows the offset, which comes from constants.
-        unsafe { self.start.add(offset as usize).read() }
+    fn record(&self, offset: u32, len: u32) -> Option<Words> {
+        let offset = as_tested(offset.into());
+        if offset > given::<{ given::IMAGE_WORDS }>() - u64::from(len) {
+            return None;
+        }
+        Some(Words(self.0.wrapping_add(offset as usize)))
+    }
+
+    #[inline(always)]
+    fn fixed(&self, offset: u32) -> Words {
+        Words(self.0.wrapping_add(offset as usize))
     }
 }
 
+/// Words of the active image.
+#[derive(Clone, Copy)]
+struct Words(*const u32);
+
+impl Record for Words {
+    #[inline(always)]
+    fn word(&self, field: u32) -> u32 {
+        // SAFETY: the record lies in the image, by its test or because its offset is a constant,
+        // which the verifier knows.
+        unsafe { self.0.add(field as usize).read() }
+    }
+
+    #[inline(always)]
+    fn byte(&self, at: u32) -> u8 {
+        // SAFETY: as for words.
+        unsafe { self.0.cast::<u8>().add(at as usize).read() }
+    }
+
+    #[inline(always)]
+    fn inner(self, field: u32) -> Self {
+        Self(self.0.wrapping_add(field as usize))
+    }
+}
+
+/// Counts a frame in a slot of this CPU.
 #[inline(always)]
 fn count(slot: u32, bytes: u64) {
-    let Some(chunk) = COUNTERS.get_value_ptr_mut(slot / abi::CHUNK_COUNTERS, &0) else {
+    // SAFETY: the helper has no arguments.
+    let cpu = u64::from(unsafe { bpf_get_smp_processor_id() });
+    let at = as_tested(cpu * given::<{ given::COUNTER_SLOTS }>() + u64::from(slot));
+    if at >= given::<{ given::COUNTERS_END }>() {
         return;
-    };
-    let place = (slot % abi::CHUNK_COUNTERS) as usize;
-    // SAFETY: the pointer is to this CPU's chunk, `place` is below its length, and XDP programs
-    // do not interrupt each other on one CPU, so plain additions lose nothing.
+    }
+    let counters = given::<{ given::COUNTERS }>() as *mut Counter;
+    // SAFETY: the map has as many counters, this one is this CPU's, and XDP programs do not
+    // interrupt each other on one CPU, so plain additions lose nothing.
     unsafe {
-        let counter = chunk.cast::<abi::Counter>().add(place);
+        let counter = counters.add(at as usize);
         (*counter).packets += 1;
         (*counter).bytes += bytes;
     }
 }
 
+/// Where the record of this copy's interface stands.
+#[inline(always)]
+fn interface() -> u32 {
+    given::<{ given::INTERFACE }>() as u32
+}
+
 /// Filters a labelled frame of `len` bytes whose first label entry is `top`.
 #[inline(always)]
 fn filter(
-    ctx: &XdpContext,
+    ctx: *mut xdp_md,
     frame: &impl Frame,
     framing: Framing,
     top: Option<LabelEntry>,
-    len: u64,
+    len: impl Fn() -> u64,
 ) -> u32 {
-    if TRACING.load() != 0 {
-        trace(ctx.ctx);
+    if given::<{ given::TRACING }>() != 0 {
+        trace(ctx);
     }
     let Some(image) = ActiveImage::get() else {
         // Without a policy the program cannot tell its interface: it lets no label in.
         return xdp_action::XDP_DROP;
     };
-    let verdict = decision::decide(frame, framing, top, &image, INTERFACE.load());
-    let slot = verdict.counter(&image);
+    let verdict = decision::decide(frame, framing, top, &image, interface());
+    carry_out(ctx, frame, framing, &image, &verdict, len)
+}
+
+/// Counts a frame, samples it if it is refused, and says what the kernel is to do with it.
+#[inline(always)]
+fn carry_out(
+    ctx: *mut xdp_md,
+    frame: &impl Frame,
+    framing: Framing,
+    image: &ActiveImage,
+    verdict: &Verdict<Words>,
+    len: impl Fn() -> u64,
+) -> u32 {
+    if matches!(verdict, Verdict::Untouched) {
+        return xdp_action::XDP_PASS;
+    }
+    let slot = verdict.counter(image);
     if verdict.accepts() {
         // A copy of its own: together with the others it would have to be told from them again.
         if let Some(slot) = slot {
-            count(slot, len);
+            count(slot, len());
         }
         return xdp_action::XDP_PASS;
     }
     aside();
-    sampling::refused(ctx.ctx, frame, framing, &image, &verdict);
+    if control(policy_map::SAMPLED) != 0 {
+        sampling::refused(ctx, frame, framing, image, verdict);
+    }
     if let Some(slot) = slot {
-        count(slot, len);
+        count(slot, len());
     }
     if verdict.drops() { xdp_action::XDP_DROP } else { xdp_action::XDP_PASS }
 }
@@ -294,19 +373,66 @@ fn filter_linear(ctx: &XdpContext, frame: Linear) -> u32 {
     match frame.be16(frame::ETHER_TYPE) {
         Some(frame::MPLS) => {
             if let Some(top) = decision::top(&frame, Framing::UNTAGGED) {
-                return filter(ctx, &frame, Framing::UNTAGGED, Some(top), frame.len());
+                return filter_untagged(frame, top);
             }
         }
         Some(ether_type) if frame::is_tag(ether_type) || ether_type == frame::MPLS_UPSTREAM => {}
         _ => return xdp_action::XDP_PASS,
     }
-    aside();
-    filter_any(ctx, &frame, frame.len())
+    filter_linear_any(ctx.ctx)
+}
+
+/// Filters an untagged frame. One that is accepted by its only entry is done with here: the others
+/// need more registers than there are, and would have this one keep its values on the stack.
+#[inline(always)]
+fn filter_untagged(frame: Linear, top: LabelEntry) -> u32 {
+    if given::<{ given::TRACING }>() != 0 {
+        trace(frame.ctx);
+    }
+    let Some(image) = ActiveImage::get() else {
+        return xdp_action::XDP_DROP;
+    };
+    let Some(interface) = Interface::at(&image, interface()) else {
+        return filter_linear_any(frame.ctx);
+    };
+    let ingress = interface.untagged();
+    let action = decision::begin(&image, ingress, false, Some(top));
+    if decision::ends(top, action) {
+        if let Some(slot) = ingress.rule_counter(&image, action.rule()) {
+            count(slot, frame.len());
+        }
+        return xdp_action::XDP_PASS;
+    }
+    go_on(frame.ctx, image, ingress, top, action)
+}
+
+/// Goes on with an untagged frame behind the first half of the decision. A function of its own,
+/// called, with as many arguments as there are registers for.
+#[inline(always)]
+fn go_on(
+    ctx: *mut xdp_md,
+    image: ActiveImage,
+    ingress: Ingress<Words>,
+    top: LabelEntry,
+    action: Action,
+) -> u32 {
+    let frame = Linear::of(ctx);
+    let interface = Interface::at(&image, interface());
+    let stack = Stack { upstream: false, start: frame::UNTAGGED_STACK, top: Some(top) };
+    let verdict = decision::go_on(&frame, &image, interface, ingress, stack, action);
+    carry_out(ctx, &frame, Framing::UNTAGGED, &image, &verdict, || frame.len())
+}
+
+/// Filters any frame all of which is in the linear part.
+#[inline(always)]
+fn filter_linear_any(ctx: *mut xdp_md) -> u32 {
+    let frame = Linear::of(ctx);
+    filter_any(ctx, &frame, || frame.len())
 }
 
 /// Filters a frame of `len` bytes.
 #[inline(always)]
-fn filter_any(ctx: &XdpContext, frame: &impl Frame, len: u64) -> u32 {
+fn filter_any(ctx: *mut xdp_md, frame: &impl Frame, len: impl Fn() -> u64) -> u32 {
     match frame::parse(frame) {
         Framing::Other => xdp_action::XDP_PASS,
         // A copy of its own: early Linux 6.1 refuses to put aside what only the other one has.
@@ -318,7 +444,7 @@ fn filter_any(ctx: &XdpContext, frame: &impl Frame, len: u64) -> u32 {
 /// Filters the frames of one interface whose frames come in one piece.
 #[xdp]
 fn mpls_xdp(ctx: XdpContext) -> u32 {
-    let frame = Linear::of(&ctx);
+    let frame = Linear::of(ctx.ctx);
     filter_linear(&ctx, frame)
 }
 
@@ -326,7 +452,7 @@ fn mpls_xdp(ctx: XdpContext) -> u32 {
 /// refuses to make frames larger than one piece where the other one is.
 #[xdp(frags)]
 fn mpls_xdp_frags(ctx: XdpContext) -> u32 {
-    let linear = Linear::of(&ctx);
+    let linear = Linear::of(ctx.ctx);
     if linear.len() >= frame::MAX_HEADERS as u64 && frame::parse(&linear) == Framing::Other {
         return xdp_action::XDP_PASS;
     }
@@ -335,7 +461,7 @@ fn mpls_xdp_frags(ctx: XdpContext) -> u32 {
     if len == linear.len() {
         return filter_linear(&ctx, linear);
     }
-    filter_any(&ctx, &Fragmented(ctx.ctx), len)
+    filter_any(ctx.ctx, &Fragmented(ctx.ctx), || len)
 }
 
 /// Decides about the frame once more, and writes why. What only this needs is not on the way of
@@ -356,7 +482,7 @@ fn trace_as(frame: Fragmented, framing: Framing) {
         return;
     };
     let top = decision::top(&frame, framing);
-    let verdict = decision::decide(&frame, framing, top, &image, INTERFACE.load());
+    let verdict = decision::decide(&frame, framing, top, &image, interface());
     // SAFETY: the map has one element; a program with tracing on runs one frame at a time.
     unsafe { trace.write(verdict.trace(&frame, framing, &image)) };
     #[cfg(feature = "log")]
@@ -365,8 +491,8 @@ fn trace_as(frame: Fragmented, framing: Framing) {
 
 /// Says why a frame was refused; only in an object built for diagnosis.
 #[cfg(feature = "log")]
-fn log(ctx: &XdpContext, verdict: &decision::Verdict) {
-    use decision::{Outcome, Verdict};
+fn log(ctx: &XdpContext, verdict: &decision::Verdict<Words>) {
+    use decision::Outcome;
 
     match verdict {
         Verdict::NoIngress { reason, .. } => aya_log_ebpf::warn!(ctx, "{}", reason.name()),

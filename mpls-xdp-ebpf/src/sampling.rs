@@ -12,12 +12,12 @@ use mpls_xdp_ebpf::{
     abi::header,
     decision::Verdict,
     frame::{Frame, Framing},
-    image::Image,
+    image::{self, Image, Record},
     sample::{Bucket, CAPTURED, Refusal, Sample},
 };
 use network_types::eth::EthHdr;
 
-use crate::INTERFACE;
+use crate::interface;
 
 /// Arrays of any length fit the map of maps, so the one here is as short as it can be.
 type Buckets = Array<Bucket, 1, { (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize }>;
@@ -32,20 +32,15 @@ static BUCKETS: ArrayOfMaps<Buckets, 1> = ArrayOfMaps::new();
 #[btf_map]
 static SAMPLES: ArrayOfMaps<Ring, 1> = ArrayOfMaps::new();
 
-/// Samples a frame if it is refused, somebody captures, and the bucket of its counter is not empty.
-///
-/// While nobody captures, this costs a refused frame one look at a map, and other frames nothing.
+/// Samples a refused frame if the bucket of its counter is not empty.
 #[inline(always)]
-pub fn refused(
+pub fn refused<I: Image>(
     ctx: *mut xdp_md,
     frame: &impl Frame,
     framing: Framing,
-    image: &impl Image,
-    verdict: &Verdict,
+    image: &I,
+    verdict: &Verdict<I::Record>,
 ) {
-    if matches!(verdict, Verdict::Untouched) {
-        return;
-    }
     let Some(buckets) = BUCKETS.get(0) else {
         return;
     };
@@ -59,10 +54,10 @@ pub fn refused(
     if unsafe { (&raw const (*bucket).tokens).read_volatile() } == 0 {
         return;
     }
-    let word = |offset| u64::from(image.fixed(offset));
+    let word = |field| u64::from(image::header(image).word(field));
     let refusal = Refusal {
         generation: word(header::GENERATION) | word(header::GENERATION + 1) << u32::BITS,
-        interface: INTERFACE.load(),
+        interface: interface(),
         counter,
         reason: verdict.reason(),
         dropped: verdict.drops().into(),

@@ -36,6 +36,8 @@ pub struct Manifest {
     pub entry: u64,
     /// SHA-256 of the kernel object that the programs were loaded from, in hexadecimal.
     pub object: String,
+    /// The maps that have counted, by their slots for each CPU; programs count in the last.
+    pub counter_maps: Vec<u32>,
     /// Every interface that the policy names, in its order.
     pub interfaces: Vec<InterfaceEntry>,
     /// Every ingress, in the policy's order.
@@ -100,7 +102,7 @@ pub struct RuleEntry {
 /// A policy that does not fit the tables.
 #[derive(Debug, Error)]
 pub enum SlotError {
-    /// More counters than chunks.
+    /// More counters than slots.
     #[error(
         "no counter slots are left: policies that followed each other used {0}; \
          `mpls-xdp detach --all` and `apply` start anew"
@@ -228,7 +230,7 @@ struct CounterSlots<F> {
 
 impl<F: Fn(u32) -> Counter> CounterSlots<F> {
     fn new(before: &Manifest, read: F) -> Self {
-        let mut used = vec![false; (abi::COUNTER_CHUNKS * abi::CHUNK_COUNTERS) as usize];
+        let mut used = vec![false; abi::COUNTER_SLOTS as usize];
         for (first, len) in before.runs() {
             used[first as usize..(first + len) as usize].fill(true);
         }
@@ -258,7 +260,7 @@ impl<F: Fn(u32) -> Counter> CounterSlots<F> {
 
     fn take(&mut self, len: u32) -> Result<u32, SlotError> {
         let len = len as usize;
-        let full = || SlotError::Counters(abi::COUNTER_CHUNKS * abi::CHUNK_COUNTERS);
+        let full = || SlotError::Counters(abi::COUNTER_SLOTS);
         let mut first = self.next;
         loop {
             let run = self.used.get(first..first + len).ok_or_else(full)?;

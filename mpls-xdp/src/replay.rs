@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     compile,
     filter::FilterError,
-    kernel::{FilterProgram, Generation, KernelError, Settings, UNTOUCHED},
+    kernel::{CounterMap, FilterProgram, KernelError, PolicyMap, Settings, UNTOUCHED},
     manifest::Manifest,
     policy::Policy,
 };
@@ -31,7 +31,8 @@ pub struct Replay {
     /// The program for frames in one piece, and the one for frames in fragments, each loaded when
     /// the first such frame comes.
     programs: [Option<FilterProgram>; 2],
-    image: Vec<u32>,
+    policy: PolicyMap,
+    counters: CounterMap,
     slot: u32,
     manifest: Manifest,
     /// Whether the policy names the interface.
@@ -76,7 +77,9 @@ impl Replay {
         let slot = entry.map_or(manifest.interfaces.len(), |entry| entry.slot as usize);
         let slot = u32::try_from(slot).unwrap_or(NONE);
         let named = entry.is_some();
-        let mut replay = Self { programs: [None, None], image, slot, manifest, named };
+        let policy = PolicyMap::create(&image, u32::try_from(image.len()).unwrap_or(NONE))?;
+        let counters = CounterMap::create(manifest.counter_end())?;
+        let mut replay = Self { programs: [None, None], policy, counters, slot, manifest, named };
         replay.program(false)?;
         Ok(replay)
     }
@@ -86,12 +89,12 @@ impl Replay {
         let program = match self.programs[place].take() {
             Some(program) => program,
             None => {
-                let image_words = u32::try_from(self.image.len()).unwrap_or(NONE);
-                let settings = Settings { slot: self.slot, image_words, fragments, tracing: true };
-                let mut program = FilterProgram::load(settings, None)?;
-                program.grow_counters(None, self.manifest.counter_end())?;
-                program.policy()?.activate(&Generation::create(&self.image, image_words)?)?;
-                program
+                let Self { policy, counters, slot, .. } = self;
+                let slot = *slot;
+                FilterProgram::load(
+                    Settings { slot, policy, counters, fragments, tracing: true },
+                    None,
+                )?
             }
         };
         Ok(self.programs[place].insert(program))

@@ -11,7 +11,7 @@ use std::fmt;
 use anyhow::{Result, ensure};
 use mpls_xdp::{compile, manifest::Manifest, policy};
 use mpls_xdp_ebpf::{
-    abi::{Counter as Counts, NONE, REASON_SLOTS, Trace},
+    abi::{Counter as Counts, NONE, REASON_SLOTS, Trace, interface_record},
     decision, frame,
     image::Image,
     reason::{InterfaceReason, Reason},
@@ -131,6 +131,11 @@ impl Host {
         named.map_or_else(behind, |entry| entry.slot)
     }
 
+    /// Where the record of an interface stands.
+    fn record(&self, interface: &str) -> u32 {
+        interface_record(self.slot(interface))
+    }
+
     /// What the host library decides, as the kernel program would trace it.
     ///
     /// # Panics
@@ -142,7 +147,7 @@ impl Host {
         let image = Bounded { words: &self.image, outside: &outside };
         let framing = frame::parse(&frame);
         let top = decision::top(&frame, framing);
-        let verdict = decision::decide(&frame, framing, top, &image, self.slot(interface));
+        let verdict = decision::decide(&frame, framing, top, &image, self.record(interface));
         let trace = verdict.trace(&frame, framing, &image);
         if let Some(offset) = outside.get() {
             panic!("word {offset} of an image of {} was read", self.image.len());
@@ -233,7 +238,9 @@ struct Bounded<'a> {
     outside: &'a Cell<Option<u32>>,
 }
 
-impl Image for Bounded<'_> {
+impl<'a> Image for Bounded<'a> {
+    type Record = &'a [u32];
+
     fn word(&self, offset: u32) -> Option<u32> {
         let word = self.words.get(offset as usize).copied();
         if word.is_none() {
@@ -242,8 +249,16 @@ impl Image for Bounded<'_> {
         word
     }
 
-    fn fixed(&self, offset: u32) -> u32 {
-        self.word(offset).unwrap_or(0)
+    fn record(&self, offset: u32, len: u32) -> Option<Self::Record> {
+        let record = self.words.record(offset, len);
+        if record.is_none() {
+            self.outside.set(Some(offset));
+        }
+        record
+    }
+
+    fn fixed(&self, offset: u32) -> Self::Record {
+        self.words.fixed(offset)
     }
 }
 

@@ -20,15 +20,15 @@ use crate::leak::{self, Objects};
 pub const PROGRAMS: [&str; 4] = ["mpls_xdp", "mpls_xdp_frags", "mpls_generator", "pass_all"];
 /// Maps of the filter and of the suite: the kernel keeps 15 bytes of a name.
 pub const MAPS: [&str; 13] = [
-    "POLICY",
-    "COUNTERS",
+    "FENCE",
     "TRACE",
     "BUCKETS",
     "SAMPLES",
+    "mpls_policy",
+    "mpls_counters",
+    "mpls_fence",
     "mpls_buckets",
     "mpls_samples",
-    "mpls_image",
-    "mpls_counters",
     ".rodata",
     ".rodata.cst4",
     "standalone_arra",

@@ -6,9 +6,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
-use mpls_xdp_ebpf::abi::TEMPLATE_WORDS;
-use object::{Object as _, ObjectSection as _};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     cargo::{root, run},
@@ -95,7 +93,6 @@ fn build(library_source: Option<&Path>, feature: &str) -> Result<(Vec<u8>, Recor
         compiler: toolchain::COMPILER.to_owned(),
         linker: toolchain::LINKER.to_owned(),
         flags: FLAGS.map(str::to_owned).to_vec(),
-        image_words_at: image_words_at(&object)?,
     };
     Ok((object, record))
 }
@@ -165,21 +162,4 @@ fn render(record: &Record) -> Result<String> {
         "# What the kernel object was built from; written by `cargo xtask ebpf`.\n{}",
         toml::to_string(record)?
     ))
-}
-
-/// Where the number of words of the policy image stands in the object's type information: the
-/// length of the one array type with [`TEMPLATE_WORDS`] elements.
-fn image_words_at(object: &[u8]) -> Result<u64> {
-    let file = object::File::parse(object).context("the built object is no ELF file")?;
-    let types = file.section_by_name(".BTF").context("the object has no type information")?;
-    let (start, _) = types.file_range().context("the type information is not in the file")?;
-    let needle = u32::try_from(TEMPLATE_WORDS)?.to_le_bytes();
-    let places: Vec<u64> = (start..)
-        .zip(types.data()?.windows(needle.len()))
-        .filter_map(|(place, bytes)| (bytes == needle).then_some(place))
-        .collect();
-    match places[..] {
-        [place] => Ok(place),
-        _ => bail!("expected one array of {TEMPLATE_WORDS} words in the object, found {places:?}"),
-    }
 }

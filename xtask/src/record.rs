@@ -35,8 +35,6 @@ pub struct Record {
     pub linker: String,
     /// Compiler flags, without those that hide the builder's folders.
     pub flags: Vec<String>,
-    /// Where in the object its policy map's number of words stands, in bytes from its start.
-    pub image_words_at: u64,
 }
 
 /// SHA-256 of `bytes`, in hexadecimal.

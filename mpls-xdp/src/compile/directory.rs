@@ -1,7 +1,7 @@
 //! Label directories: pages as small as what they hold, equal ones shared.
 
 use mpls_xdp_ebpf::abi::directory::{
-    LEN, PAGE_LABELS, PAGE_SHIFT, PALETTE_BITS, UNIFORM, WIDEST_WIDTH, WIDTH_BITS, page_words,
+    BITS, BYTES, FORM_BITS, LEN, PAGE_LABELS, PAGE_SHIFT, PALETTE, UNIFORM, WORDS, page_words,
 };
 
 use super::{ImageBuilder, segments::Segment, to_word};
@@ -31,7 +31,7 @@ pub(super) fn build(image: &mut ImageBuilder, segments: &[Segment]) -> u32 {
 
 /// The directory word of a page; the segments count from its first label.
 fn page_word(image: &mut ImageBuilder, segments: &[Segment]) -> u32 {
-    let word = |operand: u32, width: u32| operand << WIDTH_BITS | width;
+    let word = |operand: u32, form: u32| operand << FORM_BITS | form;
     let covered: u32 = segments.iter().map(|segment| segment.last - segment.first + 1).sum();
     let nothing = (covered < PAGE_LABELS).then_some(0);
     let mut values: Vec<u32> =
@@ -39,30 +39,22 @@ fn page_word(image: &mut ImageBuilder, segments: &[Segment]) -> u32 {
     // In their own order, so that equal pages are equal to the word.
     values.sort_unstable();
     values.dedup();
-    let greatest = match values[..] {
-        [] => 0,
+    let (form, bits) = match values[..] {
+        [] => return UNIFORM,
         [value] => return word(value, UNIFORM),
-        [.., greatest] => greatest,
+        [_, _] => (BITS, 1),
+        _ if values.len() <= PALETTE as usize => (BYTES, 8),
+        _ => (WORDS, u32::BITS),
     };
-    let fits = |width: u32| match bits(width) {
-        bits if bits <= PALETTE_BITS => values.len() <= 1 << bits,
-        bits => greatest.leading_zeros() + bits >= u32::BITS,
-    };
-    let width = (UNIFORM + 1..WIDEST_WIDTH).find(|width| fits(*width)).unwrap_or(WIDEST_WIDTH);
-    let page = if bits(width) <= PALETTE_BITS {
+    let page = if form == WORDS {
+        pack(bits, segments, |value| value)
+    } else {
         let number = |value| values.partition_point(|other| *other < value);
-        let mut page = pack(bits(width), segments, |value| to_word(number(value)));
+        let mut page = pack(bits, segments, |value| to_word(number(value)));
         page.extend(&values);
         page
-    } else {
-        pack(bits(width), segments, |value| value)
     };
-    word(image.share(page), width)
-}
-
-/// Bits that a label has in a page of this width.
-const fn bits(width: u32) -> u32 {
-    1 << (width - 1)
+    word(image.share(page), form)
 }
 
 /// The numbers of a page's labels, those of the segments' values; the others are 0.

@@ -19,8 +19,9 @@ use crate::{
     policy::{ContextId, ContextKind, Ingress, LabelSet, Policy},
 };
 
-/// Words of the greatest image: the verifier bounds an offset into a map value to 2^29 bytes.
-const MAX_WORDS: usize = (1 << 27) - 1;
+/// Words of the greatest image: the verifier bounds an offset into a map value to 2^29 bytes, and a
+/// policy map has two images.
+const MAX_WORDS: usize = (1 << 26) - 1024;
 
 /// A policy that cannot be compiled.
 #[derive(Debug, Error)]
@@ -52,9 +53,13 @@ pub fn compile(policy: &Policy, manifest: &Manifest) -> Result<Vec<u32>, Compile
     let mut directories = HashMap::new();
     let mut records = Vec::with_capacity(policy.ingresses.len());
     for (number, (ingress, entry)) in policy.ingresses.iter().zip(&manifest.ingresses).enumerate() {
-        let directory = *directories
-            .entry((&ingress.contexts, &ingress.labels, ingress.special.bits()))
-            .or_insert_with(|| accepted(&mut image, policy, ingress, &pops));
+        let directory = match ingress.role {
+            // Without a directory no label is acceptable.
+            Role::Customer => 0,
+            Role::Peer | Role::Core => *directories
+                .entry((&ingress.contexts, &ingress.labels, ingress.special.bits()))
+                .or_insert_with(|| accepted(&mut image, policy, ingress, &pops)),
+        };
         let rules: Vec<u32> = entry.rules.iter().map(|rule| rule.slot).collect();
         let mut record = [0; ingress::LEN as usize];
         record[ingress::PROFILE as usize] = profile_word(ingress);
@@ -101,8 +106,8 @@ pub fn amend(words: &[u32], manifest: &Manifest) -> Result<Vec<u32>, CompileErro
     let mut image =
         ImageBuilder { words: words[..tables].to_vec(), shared: HashMap::new(), beyond: 0 };
     for entry in manifest.interfaces.iter().filter(|entry| entry.detached) {
-        let record = abi::INTERFACES + entry.slot * interface::LEN;
-        image.words[(record + interface::NAMED) as usize] = 0;
+        let start = (abi::INTERFACES + entry.slot * interface::LEN) as usize;
+        image.words[start..start + interface::LEN as usize].fill(0);
     }
     image.finish(manifest)
 }
@@ -210,6 +215,8 @@ impl ImageBuilder {
             word[..chunk.len()].copy_from_slice(chunk);
             u32::from_le_bytes(word)
         }));
+        let end = self.words[header::MANIFEST as usize] as usize + abi::directory::PALETTE as usize;
+        self.words.resize(self.words.len().max(end), 0);
         if self.beyond > 0 || self.words.len() > MAX_WORDS {
             return Err(CompileError::TooLarge(self.words.len() + self.beyond));
         }

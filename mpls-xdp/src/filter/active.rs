@@ -9,7 +9,7 @@ use std::{
 
 use super::{FilterError, Folders};
 use crate::{
-    kernel::{FilterProgram, Generation, KernelError, PinnedProgram, Pins, PolicyMap},
+    kernel::{FilterProgram, KernelError, PinnedProgram, Pins, PolicyMap},
     manifest::Manifest,
     router::{self, Links},
 };
@@ -17,9 +17,10 @@ use crate::{
 /// The generation in force.
 #[derive(Debug)]
 pub(crate) struct Active {
-    pub(super) generation: Generation,
+    /// The map that holds it.
+    pub(crate) map: PolicyMap,
     pub(crate) manifest: Manifest,
-    /// The pin of the map that holds it.
+    /// The map's pin.
     pub(super) policy_pin: PathBuf,
 }
 
@@ -27,23 +28,13 @@ impl Active {
     /// Finds it among the pins. Two policy maps are there only when a command died while it moved
     /// programs to a larger one; both hold the same policy then, until the newer one is switched.
     pub(super) fn find(pins: &Pins) -> Result<Option<Self>, KernelError> {
-        let mut images = Vec::new();
-        for (path, _) in pins.numbered("image-")? {
-            images.push(Generation::open(&path)?);
-        }
         let mut newest: Option<Self> = None;
         for (policy_pin, _) in pins.numbered("policy-")? {
-            let Some(id) = PolicyMap::active_id(&policy_pin)? else {
-                continue;
-            };
-            let Some(at) = images.iter().position(|image| image.id() == id) else {
-                continue;
-            };
-            let generation = images.swap_remove(at);
-            let manifest = generation.manifest()?;
+            let map = PolicyMap::open(&policy_pin)?;
+            let manifest = map.manifest()?;
             if newest.as_ref().is_none_or(|newest| manifest.generation > newest.manifest.generation)
             {
-                newest = Some(Self { generation, manifest, policy_pin });
+                newest = Some(Self { map, manifest, policy_pin });
             }
         }
         Ok(newest)

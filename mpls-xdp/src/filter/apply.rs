@@ -21,8 +21,7 @@ use super::{
 use crate::{
     compile,
     kernel::{
-        Counters, FilterProgram, Generation, KernelError, PinnedProgram, PolicyMap, SampleMaps,
-        Settings,
+        CounterMap, Counters, FilterProgram, KernelError, PinnedProgram, PolicyMap, Settings,
     },
     manifest::{InterfaceEntry, Manifest},
     policy::Policy,
@@ -106,7 +105,8 @@ pub struct Plan {
     programs: Vec<PinnedProgram>,
     stale: Vec<PinnedProgram>,
     /// Whether programs must be loaded anew: they are those of another object, or a command died
-    /// while it moved them from one policy map to another, or a pin that they share is gone.
+    /// while it moved them to another map, or a pin that they share is gone, or they need more
+    /// counters.
     reload: bool,
     /// Whether all counters start anew: a pin of theirs is gone, or nobody knows their names.
     count_anew: bool,
@@ -167,14 +167,15 @@ pub fn plan(
 
     let nothing = Manifest::default();
     let old = before.as_ref().map_or(&nothing, |active| &active.manifest);
-    let count_anew = before.is_none()
-        || Counters::pins(&session.pins, old.counter_end()).iter().any(|pin| !pin.exists());
-    let (names, counters) = match count_anew {
-        true => (&nothing, Counters::default()),
-        false => (old, Counters::read(&session.pins)?),
+    let is_pinned = |slots: &u32| session.pins.counters(*slots).exists();
+    let count_anew = before.is_none() || !old.counter_maps.iter().all(is_pinned);
+    let (names, counters, counter_maps) = match count_anew {
+        true => (&nothing, Counters::default(), Vec::new()),
+        false => (old, Counters::read(&session.pins)?, CounterMap::all(&session.pins)?),
     };
     let mut manifest =
         Manifest::assign(policy, names, &attached, &taken, |slot| counters.get(slot))?;
+    manifest.counter_maps = CounterMap::with_slots(counter_maps, manifest.counter_end());
     manifest.generation = old.generation + 1;
     manifest.policy = origin.name.to_owned();
     manifest.digest = origin.digest.to_owned();
@@ -195,8 +196,9 @@ pub fn plan(
         reload: count_anew
             || options.fragments
             || old.object != manifest.object
+            || old.counter_maps != manifest.counter_maps
             || session.pins.numbered("policy-")?.len() > 1
-            || SampleMaps::pins(&session.pins).iter().any(|pin| !pin.exists()),
+            || !FilterProgram::maps_are_pinned(&session.pins),
         count_anew,
         manifest,
         image,
@@ -288,42 +290,41 @@ fn switch(
     let pins = &session.pins;
     offload::turn_off(&session.state, &plan.offloads)?;
 
-    let old_capacity = plan.before.as_ref().map(|active| active.generation.capacity());
+    let old = plan.before.as_ref().map(|active| &active.map);
     // `detach` writes the manifest anew in the same map, with a longer generation number.
     let needed = u32::try_from(plan.image.len() + AMENDED_WORDS).unwrap_or(u32::MAX);
-    let capacity = match old_capacity {
-        Some(capacity) if needed <= capacity && capacity / 4 <= needed => capacity,
+    let fits = |map: &&PolicyMap| needed <= map.capacity() && map.capacity() / 4 <= needed;
+    let moved = match old.filter(fits) {
+        Some(_) => None,
         // Room for the policy to grow by a quarter before its programs must be loaded anew.
-        _ => (needed + needed / 4).next_multiple_of(1024),
+        None => Some(moved(old, (needed + needed / 4).next_multiple_of(1024))?),
     };
-    let moves = old_capacity != Some(capacity);
+    let Some(policy) = moved.as_ref().or(old) else {
+        return Err(FilterError::NoPolicy);
+    };
 
     if plan.count_anew {
         Counters::forget(pins)?;
     }
-    // One program that stays unattached makes the maps that are not there. Its slot is one that
-    // exists: early Linux 6.1 refuses a program that was cut down to "no such interface".
-    let settings =
-        |slot, fragments| Settings { slot, image_words: capacity, fragments, tracing: false };
-    let mut maker = FilterProgram::load(settings(0, false), Some(pins))?;
-    maker.grow_counters(Some(pins), plan.manifest.counter_end())?;
-    let mut policy = maker.policy()?;
-    if moves {
-        let (number, image) = match &plan.before {
-            Some(active) => (active.manifest.generation, active.generation.image()?),
-            None => (0, compile::nothing()?),
-        };
-        let same = Generation::create(&image, capacity)?;
-        same.pin(pins, number)?;
-        policy.activate(&same)?;
+    let counters = &CounterMap::pinned_for(pins, plan.manifest.counter_end())?;
+    let load = |slot, fragments| {
+        let settings = Settings { slot, policy, counters, fragments, tracing: false };
+        FilterProgram::load(settings, Some(pins))
+    };
+    if !FilterProgram::maps_are_pinned(pins) {
+        // A program that stays unattached makes what is not there. Its slot is one that exists:
+        // early Linux 6.1 refuses a program that was cut down to "no such interface".
+        load(0, false)?;
+    }
+    if let Some(map) = &moved {
+        map.pin(pins)?;
     }
 
-    if moves || plan.reload {
+    if moved.is_some() || plan.reload {
         // Those that leave do so after the switch, and must follow the same map until then.
         for program in &plan.programs {
             fitting(options.fragments, |fragments| {
-                let settings = settings(program.slot, fragments);
-                Ok(program.replace(&mut FilterProgram::load(settings, Some(pins))?)?)
+                Ok(program.replace(&mut load(program.slot, fragments)?)?)
             })?;
         }
     }
@@ -336,7 +337,7 @@ fn switch(
         }
         let mut foreign = link.xdp.as_ref();
         let pin = fitting(options.fragments, |fragments| {
-            let mut program = FilterProgram::load(settings(entry.slot, fragments), Some(pins))?;
+            let mut program = load(entry.slot, fragments)?;
             if let Some(xdp) = foreign.take() {
                 router::detach_foreign(link.index, xdp.mode)?;
             }
@@ -346,10 +347,17 @@ fn switch(
         })?;
         attached.push(pin);
     }
+    Ok(policy.activate(&plan.image, pins)?)
+}
 
-    let generation = Generation::create(&plan.image, capacity)?;
-    generation.pin(pins, plan.generation)?;
-    Ok(policy.activate(&generation)?)
+/// A map for images of `words` that holds the old policy, or none that names an interface.
+fn moved(old: Option<&PolicyMap>, words: u32) -> Result<PolicyMap, FilterError> {
+    let Some(old) = old else {
+        return Ok(PolicyMap::create(&compile::nothing()?, words)?);
+    };
+    let map = PolicyMap::create(&old.image()?, words)?;
+    map.set_sampled(old.is_sampled());
+    Ok(map)
 }
 
 /// Puts the program for frames in one piece, unless `fragments` are asked for, and where the driver
@@ -374,12 +382,9 @@ fn tidy_up(session: &Session, plan: &Plan) -> Result<(), FilterError> {
         pins.remove(&program.path)?;
     }
     let active = Active::policy(pins)?;
-    let image = pins.image(plan.generation, active.generation.capacity());
-    for prefix in ["image-", "policy-"] {
-        for (path, _) in pins.numbered(prefix)? {
-            if path != active.policy_pin && path != image {
-                pins.remove(&path)?;
-            }
+    for (path, _) in pins.numbered("policy-")? {
+        if path != active.policy_pin {
+            pins.remove(&path)?;
         }
     }
     hotplug::withdraw(session, &plan.manifest)?;
@@ -395,10 +400,6 @@ pub(super) fn amend(
     let mut manifest = active.manifest.clone();
     manifest.generation += 1;
     change(&mut manifest);
-    let image = compile::amend(&active.generation.image()?, &manifest)?;
-    let capacity = active.generation.capacity();
-    let generation = Generation::create(&image, capacity)?;
-    generation.pin(&session.pins, manifest.generation)?;
-    PolicyMap::open(&session.pins, capacity)?.activate(&generation)?;
-    Ok(session.pins.remove(&session.pins.image(active.manifest.generation, capacity))?)
+    let image = compile::amend(&active.map.image()?, &manifest)?;
+    Ok(active.map.activate(&image, &session.pins)?)
 }

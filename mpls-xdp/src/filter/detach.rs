@@ -8,7 +8,11 @@ use super::{
     apply::amend,
     hotplug, offload, rollout,
 };
-use crate::{kernel::KernelError, manifest::Manifest, router::Links};
+use crate::{
+    kernel::{FilterProgram, KernelError},
+    manifest::Manifest,
+    router::Links,
+};
 
 /// Takes the filter off every interface and removes its pins, programs and maps, and the history.
 ///
@@ -25,12 +29,14 @@ pub(super) fn take_off(session: &Session) -> Result<(), FilterError> {
     let links = Links::read()?;
     match Active::find(&session.pins) {
         // All interfaces at once: a detach that dies half-way leaves no half policy in force.
-        Ok(Some(active)) => amend(session, &active, |manifest| {
-            for entry in &mut manifest.interfaces {
-                entry.detached = true;
-            }
-        })?,
-        Ok(None) | Err(KernelError::OtherAbi { .. } | KernelError::Manifest(_)) => {}
+        Ok(Some(active)) if FilterProgram::maps_are_pinned(&session.pins) => {
+            amend(session, &active, |manifest| {
+                for entry in &mut manifest.interfaces {
+                    entry.detached = true;
+                }
+            })?
+        }
+        Ok(_) | Err(KernelError::OtherAbi { .. } | KernelError::Manifest(_)) => {}
         Err(error) => return Err(error.into()),
     }
     session.pins.clear()?;

@@ -14,7 +14,7 @@ use super::{
     offload,
 };
 use crate::{
-    kernel::{FilterProgram, KernelError, PinnedProgram, Settings},
+    kernel::{CounterMap, FilterProgram, KernelError, PinnedProgram, Settings},
     manifest::{InterfaceEntry, Manifest},
     router::{Link, Links},
 };
@@ -73,10 +73,11 @@ fn attach(
         let id = format!(" (id {})", xdp.program_id);
         return Err(KernelError::ForeignProgram { interface: entry.name.clone(), id }.into());
     }
+    let counters = &CounterMap::pinned_for(&session.pins, active.manifest.counter_end())?;
     let offloads = offload::on_now(links, link)?;
     let pinned = fitting(false, |fragments| {
-        let image_words = active.generation.capacity();
-        let settings = Settings { slot: entry.slot, image_words, fragments, tracing: false };
+        let (slot, policy) = (entry.slot, &active.map);
+        let settings = Settings { slot, policy, counters, fragments, tracing: false };
         let mut program = FilterProgram::load(settings, Some(&session.pins))?;
         offload::turn_off(&session.state, &offloads)?;
         let interface = (entry.name.as_str(), link.index);

@@ -1,7 +1,12 @@
 //! A look at the filter that keeps no command from its work, nor waits for one.
 
+use std::{collections::BTreeSet, ffi::OsString};
+
 use super::{FilterError, Folders, Stats, Status, stats::stats_of, status::status_of};
-use crate::{kernel::Pins, router};
+use crate::{
+    kernel::{Pins, PolicyMap},
+    router,
+};
 
 /// How often a look is taken again because a command changed the policy meanwhile.
 const ATTEMPTS: usize = 10;
@@ -25,10 +30,10 @@ pub fn observe(folders: &Folders) -> Result<Observation, FilterError> {
     let pins = Pins::new(&folders.bpffs, router::namespace_cookie()?)?;
     let mut last = Err(FilterError::KeepsChanging);
     for _ in 0..ATTEMPTS {
-        let before = pins.maps()?;
+        let before = stamp(&pins)?;
         last = look(&pins);
         // Counter slots get other names only after the policy was changed twice.
-        let steady = before == pins.maps()?;
+        let steady = before == stamp(&pins)?;
         match &last {
             Ok(observation) if steady && observation.is_of_one_generation() => return last,
             // What it was looking for may have gone while it looked.
@@ -37,6 +42,16 @@ pub fn observe(folders: &Folders) -> Result<Observation, FilterError> {
         }
     }
     last
+}
+
+/// What changes when another policy is written or comes into force.
+fn stamp(pins: &Pins) -> Result<(BTreeSet<(OsString, u64)>, Vec<u32>), FilterError> {
+    let mut writes = Vec::new();
+    for (path, _) in pins.numbered("policy-")? {
+        // One that has gone meanwhile is not in the other stamp.
+        writes.extend(PolicyMap::open(&path).map(|map| map.writes()));
+    }
+    Ok((pins.maps()?, writes))
 }
 
 fn look(pins: &Pins) -> Result<Observation, FilterError> {

@@ -10,7 +10,7 @@ use super::{
     rollout::{self, Confirmation},
 };
 use crate::{
-    kernel::{Counters, FilterProgram, Pins, SampleMaps},
+    kernel::{FilterProgram, Pins},
     router::{Links, Uncovered},
 };
 
@@ -118,8 +118,8 @@ pub(super) fn status_of(pins: &Pins) -> Result<Status, FilterError> {
             }
         }
     }
-    let counters = Counters::pins(pins, manifest.counter_end());
-    for pin in counters.into_iter().chain(SampleMaps::pins(pins)) {
+    let counters = manifest.counter_maps.iter().map(|slots| pins.counters(*slots));
+    for pin in counters.chain(FilterProgram::pins(pins)) {
         if !pin.exists() {
             problems.push(format!("the pin {} is missing; apply the policy again", pin.display()));
         }
@@ -139,8 +139,8 @@ pub(super) fn status_of(pins: &Pins) -> Result<Status, FilterError> {
         object: manifest.object.clone(),
         applied_at: manifest.applied_at,
         ingresses: manifest.ingresses.len(),
-        policy_map_id: active.generation.id(),
-        policy_map_bytes: u64::from(active.generation.capacity()) * 4,
+        policy_map_id: active.map.id(),
+        policy_map_bytes: active.map.bytes().into(),
         interfaces,
         uncovered: uncovered(&links, manifest)?,
         confirmation: None,

@@ -1,16 +1,33 @@
-//! The counters: chunks of per-CPU blocks that grow and never move.
+//! The counters: a block of slots for each CPU.
+//!
+//! A program counts in the map that it was loaded with. When a policy needs more slots than that
+//! has, there is another map for programs to come, and what was counted in the one before stays
+//! there: a slot has counted the sum of all.
 
-use std::path::PathBuf;
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    path::{Path, PathBuf},
+    slice,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
-use aya::maps::{ArrayOfMaps, Map, MapData, PerCpuArray};
-use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY;
-use mpls_xdp_ebpf::abi::{CHUNK_COUNTERS, Counter, CounterChunk};
+use aya::maps::MapData;
+use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type::BPF_MAP_TYPE_ARRAY};
+use memmap2::{MmapOptions, MmapRaw};
+use mpls_xdp_ebpf::abi::Counter;
 
 use super::{KernelError, Pins, definition};
 
-/// Bytes of a chunk.
-const CHUNK_BYTES: u32 = 16 << 10;
-const _: () = assert!(CHUNK_BYTES as usize == size_of::<CounterChunk>());
+/// Slots of the smallest map: 16 KiB a CPU.
+const FEWEST_SLOTS: u32 = 1024;
+/// Bytes of a counter.
+const COUNTER_BYTES: u32 = 16;
+const _: () = assert!(COUNTER_BYTES as usize == size_of::<Counter>());
+/// Bytes of the largest map: the verifier bounds an offset into a map value to 2^29 bytes.
+const MOST_BYTES: u64 = (1 << 29) - COUNTER_BYTES as u64;
+/// Which CPUs the kernel may ever use.
+const POSSIBLE_CPUS: &str = "/sys/devices/system/cpu/possible";
 
 /// A snapshot of all counters, summed over the CPUs.
 #[derive(Debug, Default)]
@@ -19,20 +36,13 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Reads every pinned chunk.
+    /// Reads every pinned map.
     ///
     /// # Errors
     ///
-    /// When a chunk cannot be read.
+    /// When one cannot be opened.
     pub fn read(pins: &Pins) -> Result<Self, KernelError> {
-        OpenCounters::open(pins)?.read()
-    }
-
-    /// The pins that must be there for slots up to `end`.
-    pub fn pins(pins: &Pins, end: u32) -> Vec<PathBuf> {
-        let chunks = (0..end.div_ceil(CHUNK_COUNTERS)).map(|chunk| format!("counters-{chunk}"));
-        let names = ["counters", "trace"].map(str::to_owned).into_iter().chain(chunks);
-        names.map(|name| pins.path(&name)).collect()
+        Ok(OpenCounters::open(pins)?.read())
     }
 
     /// Removes all pins of counters; programs that are loaded later count anew.
@@ -41,8 +51,7 @@ impl Counters {
     ///
     /// When that is not permitted.
     pub fn forget(pins: &Pins) -> Result<(), KernelError> {
-        let chunks = pins.numbered("counters-")?.into_iter().map(|(path, _)| path);
-        for path in chunks.chain(Self::pins(pins, 0)) {
+        for (path, _) in CounterMap::pinned(pins)? {
             pins.remove(&path)?;
         }
         Ok(())
@@ -51,7 +60,7 @@ impl Counters {
     /// Counters of which these slots have counted so many frames.
     #[cfg(test)]
     pub(crate) fn of(packets: &[(u32, u64)]) -> Self {
-        let mut slots = vec![Counter::default(); CHUNK_COUNTERS as usize];
+        let mut slots = vec![Counter::default(); FEWEST_SLOTS as usize];
         for (slot, packets) in packets {
             slots[*slot as usize].packets = *packets;
         }
@@ -64,65 +73,162 @@ impl Counters {
     }
 }
 
-/// The chunks of counters, which can be read after their pins are gone.
+/// All maps of counters, which can be read after their pins are gone.
 pub struct OpenCounters {
-    chunks: Vec<PerCpuArray<MapData, CounterChunk>>,
+    maps: Vec<CounterMap>,
 }
 
 impl OpenCounters {
-    /// Opens every pinned chunk.
+    /// Opens every pinned map.
     ///
     /// # Errors
     ///
     /// When one cannot be opened.
     pub fn open(pins: &Pins) -> Result<Self, KernelError> {
-        let chunks = pins.numbered("counters-")?.into_iter().map(|(path, _)| {
-            Ok(PerCpuArray::try_from(Map::PerCpuArray(MapData::from_pin(path)?))?)
-        });
-        Ok(Self { chunks: chunks.collect::<Result<_, KernelError>>()? })
+        let maps = CounterMap::pinned(pins)?
+            .into_iter()
+            .map(|(path, slots)| CounterMap::open(&path, slots));
+        Ok(Self { maps: maps.collect::<Result<_, _>>()? })
     }
 
     /// What has been counted so far.
+    pub fn read(&self) -> Counters {
+        let most = self.maps.iter().map(|map| map.slots).max().unwrap_or(0);
+        let mut slots = vec![Counter::default(); most as usize];
+        for map in &self.maps {
+            map.add_to(&mut slots);
+        }
+        Counters { slots }
+    }
+}
+
+/// A map of counters.
+#[derive(Debug)]
+pub struct CounterMap {
+    map: MapData,
+    /// Slots of a CPU.
+    slots: u32,
+    memory: MmapRaw,
+}
+
+impl CounterMap {
+    /// Makes a map with slots up to `end` at least, of which none has counted.
     ///
     /// # Errors
     ///
-    /// When a chunk cannot be read.
-    pub fn read(&self) -> Result<Counters, KernelError> {
-        let mut slots = Vec::new();
-        for chunk in &self.chunks {
-            slots.extend(sum(chunk)?);
+    /// When the kernel has no memory for it.
+    pub fn create(end: u32) -> Result<Self, KernelError> {
+        let slots = Self::slots_for(end);
+        let bytes = u64::from(slots) * u64::from(COUNTER_BYTES) * u64::from(cpus()?);
+        let bytes = u32::try_from(bytes).ok().filter(|bytes| u64::from(*bytes) <= MOST_BYTES);
+        let bytes = bytes.ok_or(KernelError::TooManyCounters(slots))?;
+        let definition = definition::array(BPF_MAP_TYPE_ARRAY, bytes, 1, BPF_F_MMAPABLE);
+        Self::of(MapData::create(definition, "mpls_counters", None)?, slots)
+    }
+
+    /// The pinned map that programs are given for slots up to `end`: a new one, where none has as
+    /// many. It is pinned before any program counts in it.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel has no memory for it, or the pin cannot be made.
+    pub fn pinned_for(pins: &Pins, end: u32) -> Result<Self, KernelError> {
+        match Self::pinned(pins)?.pop() {
+            Some((path, slots)) if slots >= end => Self::open(&path, slots),
+            _ => {
+                let map = Self::create(end)?;
+                map.map.pin(pins.counters(map.slots))?;
+                Ok(map)
+            }
         }
-        Ok(Counters { slots })
+    }
+
+    /// Opens the pinned map of so many slots a CPU.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    pub fn open(path: &Path, slots: u32) -> Result<Self, KernelError> {
+        Self::of(MapData::from_pin(path)?, slots)
+    }
+
+    fn of(map: MapData, slots: u32) -> Result<Self, KernelError> {
+        let mut options = MmapOptions::new();
+        options.len(map.info()?.value_size() as usize);
+        let memory = options.map_raw(map.fd().as_fd().as_raw_fd()).map_err(KernelError::Memory)?;
+        Ok(Self { map, slots, memory })
+    }
+
+    /// The pins of all maps with their slots, from the smallest to the largest.
+    fn pinned(pins: &Pins) -> Result<Vec<(PathBuf, u32)>, KernelError> {
+        let pinned = pins.numbered("counters-")?.into_iter();
+        Ok(pinned
+            .filter_map(|(path, slots)| Some((path, slots.first().copied()?.try_into().ok()?)))
+            .collect())
+    }
+
+    /// The slots of all pinned maps, from the smallest to the largest.
+    ///
+    /// # Errors
+    ///
+    /// When the pins cannot be listed.
+    pub fn all(pins: &Pins) -> Result<Vec<u32>, KernelError> {
+        Ok(Self::pinned(pins)?.into_iter().map(|(_, slots)| slots).collect())
+    }
+
+    /// The slots of `maps`, and of the one that is needed behind them for slots up to `end`.
+    pub fn with_slots(mut maps: Vec<u32>, end: u32) -> Vec<u32> {
+        if maps.last().is_none_or(|slots| *slots < end) {
+            maps.push(Self::slots_for(end));
+        }
+        maps
+    }
+
+    fn slots_for(end: u32) -> u32 {
+        end.next_power_of_two().max(FEWEST_SLOTS)
+    }
+
+    /// The map, as programs are given it.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.map.fd().as_fd()
+    }
+
+    /// Slots of a CPU.
+    pub fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// Counters of all CPUs.
+    pub(super) fn len(&self) -> usize {
+        self.memory.len() / size_of::<Counter>()
+    }
+
+    fn add_to(&self, sums: &mut [Counter]) {
+        for cpu in self.shared().chunks_exact(self.slots as usize) {
+            for (sum, counter) in sums.iter_mut().zip(cpu) {
+                sum.packets += counter.packets.load(Relaxed);
+                sum.bytes += counter.bytes.load(Relaxed);
+            }
+        }
+    }
+
+    fn shared(&self) -> &[SharedCounter] {
+        // SAFETY: the memory has as many counters, lives as long as `self`, begins at a page, and
+        // is only ever reached through atomics here.
+        unsafe { slice::from_raw_parts(self.memory.as_ptr().cast(), self.len()) }
     }
 }
 
-/// Makes chunks until there are slots up to `end`, and pins them when `pins` are given.
-pub(super) fn grow(map: &mut Map, pins: Option<&Pins>, end: u32) -> Result<(), KernelError> {
-    let mut counters: ArrayOfMaps<&mut MapData> = ArrayOfMaps::try_from(map)?;
-    let present = match pins {
-        Some(pins) => pins.numbered("counters-")?.len(),
-        None => 0,
-    };
-    for chunk in u32::try_from(present).unwrap_or(u32::MAX)..end.div_ceil(CHUNK_COUNTERS) {
-        let definition = definition::array(BPF_MAP_TYPE_PERCPU_ARRAY, CHUNK_BYTES, 1, 0);
-        let map = MapData::create(definition, "mpls_counters", None)?;
-        // Set before it is pinned: a chunk whose pin is there is in use.
-        counters.set(chunk, &map, 0)?;
-        if let Some(pins) = pins {
-            map.pin(pins.path(&format!("counters-{chunk}")))?;
-        }
-    }
-    Ok(())
+/// A [`Counter`] in memory that the programs write.
+#[repr(C)]
+struct SharedCounter {
+    packets: AtomicU64,
+    bytes: AtomicU64,
 }
 
-/// A chunk's counters, summed over the CPUs.
-fn sum(chunk: &PerCpuArray<MapData, CounterChunk>) -> Result<Vec<Counter>, KernelError> {
-    let mut sums = vec![Counter::default(); CHUNK_COUNTERS as usize];
-    for cpu in chunk.get(&0, 0)?.iter() {
-        for (sum, counter) in sums.iter_mut().zip(cpu) {
-            sum.packets += counter.packets;
-            sum.bytes += counter.bytes;
-        }
-    }
-    Ok(sums)
+/// One more than the highest number of a CPU that the kernel may ever use.
+fn cpus() -> Result<u32, KernelError> {
+    let text = fs::read_to_string(POSSIBLE_CPUS).map_err(KernelError::Cpus)?;
+    let last = text.trim().rsplit([',', '-']).next().and_then(|last| last.parse::<u32>().ok());
+    last.map(|last| last + 1).ok_or_else(|| KernelError::Cpus(io::ErrorKind::InvalidData.into()))
 }

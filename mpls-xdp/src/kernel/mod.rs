@@ -2,23 +2,27 @@
 
 mod counters;
 mod definition;
-mod generation;
+mod fence;
 mod link;
+mod object;
 mod pins;
+mod policy_map;
 mod program;
 mod sampling;
+mod slot;
 
 use std::{fs, io, path::PathBuf};
 
 use aya::{EbpfError, maps::MapError, pin::PinError, programs::ProgramError};
 use thiserror::Error;
 
+use self::fence::Fence;
 pub(crate) use self::program::UNTOUCHED;
 pub use self::{
-    counters::{Counters, OpenCounters},
-    generation::{Generation, PolicyMap},
+    counters::{CounterMap, Counters, OpenCounters},
     link::PinnedProgram,
     pins::Pins,
+    policy_map::PolicyMap,
     program::{FilterProgram, Settings},
     sampling::SampleMaps,
 };
@@ -106,6 +110,21 @@ pub enum KernelError {
     /// Memory of a map could not be reached.
     #[error("cannot reach the memory of a map: {0}")]
     Memory(#[source] io::Error),
+    /// A policy map without a policy.
+    #[error("the policy map has no policy; `mpls-xdp detach --all` removes it")]
+    NoImage,
+    /// Policies were applied faster than one could be read.
+    #[error("the policy changed each time it was read; try again")]
+    KeepsChanging,
+    /// The number of CPUs is not known.
+    #[error("cannot read which CPUs there can be: {0}")]
+    Cpus(#[source] io::Error),
+    /// The counters of all CPUs are more than a map can have.
+    #[error(
+        "{0} counters for each CPU that this kernel can have are more than a map holds: use fewer \
+         ingresses, or rules, or start the kernel with `possible_cpus=`"
+    )]
+    TooManyCounters(u32),
     /// The program ended with an action that it never returns.
     #[error("the program ended with XDP action {0}")]
     Action(u32),

@@ -2,9 +2,9 @@
 //!
 //! | name | what |
 //! |---|---|
-//! | `policy-WORDS` | the map that holds the active generation, for images of WORDS words |
-//! | `image-GENERATION-WORDS` | a generation's image |
-//! | `counters`, `counters-CHUNK` | the counters and their chunks |
+//! | `policy-WORDS` | the policy map, for images of WORDS words |
+//! | `counters-SLOTS` | counters, SLOTS for each CPU |
+//! | `fence` | the map that is updated to wait for running programs |
 //! | `trace` | the map of traced verdicts, which programs without tracing leave alone |
 //! | `buckets`, `samples` | the maps that hold those of whoever samples refused frames |
 //! | `link-SLOT-IFINDEX` | the link of the program with this interface slot |
@@ -64,14 +64,14 @@ impl Pins {
         self.folder.join(name)
     }
 
-    /// The pin of the map that holds the active generation, for images of `words`.
+    /// The pin of the policy map for images of `words`.
     pub fn policy(&self, words: u32) -> PathBuf {
         self.path(&format!("policy-{words}"))
     }
 
-    /// The pin of a generation's image of `words`.
-    pub fn image(&self, generation: u64, words: u32) -> PathBuf {
-        self.path(&format!("image-{generation}-{words}"))
+    /// The pin of the counters with so many slots for each CPU.
+    pub fn counters(&self, slots: u32) -> PathBuf {
+        self.path(&format!("counters-{slots}"))
     }
 
     /// The pin of the link of the program with this interface slot.

@@ -1,21 +1,26 @@
 //! Loads copies of the kernel program.
 
+use std::path::PathBuf;
+
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, Map, MapData},
+    maps::{Array, Map},
     programs::{TestRun as _, TestRunOptions, Xdp, loaded_programs},
 };
-use mpls_xdp_ebpf::abi::{NONE, TEMPLATE_WORDS, Trace};
+use mpls_xdp_ebpf::abi::{NONE, Trace, given, interface_record, policy_map};
 
-use super::{KernelError, Pins, PolicyMap, counters, sampling};
+use super::{
+    CounterMap, KernelError, Pins, PolicyMap, fence,
+    object::{self, Given},
+    sampling,
+};
 
-/// The committed object, aligned as the loader needs it.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("KERNEL_OBJECT"));
-/// SHA-256 of [`OBJECT`], in hexadecimal.
-const OBJECT_DIGEST: &str = env!("KERNEL_OBJECT_DIGEST");
 /// Names of the programs in the object and in the kernel: for frames in one piece, and for frames
 /// that may come in fragments.
 const PROGRAMS: [&str; 2] = ["mpls_xdp", "mpls_xdp_frags"];
+
+/// Pin of the map of traced verdicts.
+const TRACE: &str = "trace";
 
 /// The trace of a frame that passes without a verdict.
 pub(crate) const UNTOUCHED: Trace =
@@ -23,15 +28,34 @@ pub(crate) const UNTOUCHED: Trace =
 
 /// What a copy of the program is made for.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub struct Settings<'a> {
     /// The slot of its interface.
     pub slot: u32,
-    /// Words of the images that it reads.
-    pub image_words: u32,
+    /// Where the policy is that it judges by.
+    pub policy: &'a PolicyMap,
+    /// Where it counts.
+    pub counters: &'a CounterMap,
     /// Whether it takes frames in fragments, which costs each frame the question how long it is.
     pub fragments: bool,
     /// Whether it writes each verdict to the trace map.
     pub tracing: bool,
+}
+
+impl Settings<'_> {
+    /// The object of this copy.
+    fn object(&self) -> Vec<u8> {
+        let words = self.policy.capacity();
+        object::with(&[
+            (given::POLICY, Given::Value(self.policy.fd())),
+            (given::IMAGE_WORDS, Given::Number(words.into())),
+            (given::SECOND_IMAGE, Given::Number(policy_map::second(words).into())),
+            (given::COUNTERS, Given::Value(self.counters.fd())),
+            (given::COUNTER_SLOTS, Given::Number(self.counters.slots().into())),
+            (given::COUNTERS_END, Given::Number(self.counters.len() as u64)),
+            (given::INTERFACE, Given::Number(interface_record(self.slot).into())),
+            (given::TRACING, Given::Number(self.tracing.into())),
+        ])
+    }
 }
 
 /// A copy of the kernel program.
@@ -45,7 +69,7 @@ pub struct FilterProgram {
 impl FilterProgram {
     /// SHA-256 of the object that programs are loaded from, in hexadecimal.
     pub fn object_digest() -> &'static str {
-        OBJECT_DIGEST
+        object::DIGEST
     }
 
     /// Whether a loaded program is a copy of one of these by its name; no, where privileges to ask
@@ -63,19 +87,13 @@ impl FilterProgram {
     /// # Errors
     ///
     /// When the kernel refuses it.
-    pub fn load(settings: Settings, pins: Option<&Pins>) -> Result<Self, KernelError> {
-        let object = sized_object(settings.image_words);
-        let tracing = u32::from(settings.tracing);
+    pub fn load(settings: Settings<'_>, pins: Option<&Pins>) -> Result<Self, KernelError> {
+        let object = settings.object();
         let mut loader = EbpfLoader::new();
-        loader
-            .override_global("INTERFACE", &settings.slot, true)
-            .override_global("IMAGE_WORDS", &settings.image_words, true)
-            .override_global("TRACING", &tracing, true);
         if let Some(pins) = pins {
             loader
-                .map_pin_path("POLICY", pins.policy(settings.image_words))
-                .map_pin_path("COUNTERS", pins.path("counters"))
-                .map_pin_path("TRACE", pins.path("trace"))
+                .map_pin_path("FENCE", pins.path(fence::FENCE))
+                .map_pin_path("TRACE", pins.path(TRACE))
                 .map_pin_path("BUCKETS", pins.path(sampling::BUCKETS))
                 .map_pin_path("SAMPLES", pins.path(sampling::SAMPLES));
         }
@@ -99,24 +117,14 @@ impl FilterProgram {
         xdp(&mut self.ebpf, self.name)
     }
 
-    /// The map of the active generation. The program must be kept while nothing else holds the
-    /// map: the kernel empties a map of maps when the last handle or pin of user space goes.
-    ///
-    /// # Errors
-    ///
-    /// Never for the committed object.
-    pub fn policy(&mut self) -> Result<PolicyMap<&mut MapData>, KernelError> {
-        PolicyMap::new(self.map("POLICY")?)
+    /// The pins of the maps that programs share, but for those that each is given.
+    pub fn pins(pins: &Pins) -> [PathBuf; 4] {
+        [fence::FENCE, TRACE, sampling::BUCKETS, sampling::SAMPLES].map(|name| pins.path(name))
     }
 
-    /// Makes counter chunks until there are slots up to `end`, and pins them when `pins` are
-    /// given.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel has no memory for them.
-    pub fn grow_counters(&mut self, pins: Option<&Pins>, end: u32) -> Result<(), KernelError> {
-        counters::grow(self.map("COUNTERS")?, pins, end)
+    /// Whether all of [`Self::pins`] are there.
+    pub fn maps_are_pinned(pins: &Pins) -> bool {
+        Self::pins(pins).iter().all(|pin| pin.exists())
     }
 
     fn map(&mut self, name: &str) -> Result<&mut Map, KernelError> {
@@ -173,18 +181,4 @@ fn permission(error: aya::EbpfError) -> KernelError {
         source = cause.source();
     }
     error.into()
-}
-
-/// The object with its policy map declared for images of `words`: aya lets the number of a map's
-/// entries be overridden, but not the size of an inner map's value.
-fn sized_object(words: u32) -> Vec<u8> {
-    const AT: usize = match usize::from_str_radix(env!("KERNEL_IMAGE_WORDS_AT"), 10) {
-        Ok(at) => at,
-        Err(_) => panic!("the record has no place of the number of words"),
-    };
-    let mut object = OBJECT.to_vec();
-    let place = &mut object[AT..AT + 4];
-    debug_assert_eq!(place, &TEMPLATE_WORDS.to_le_bytes()[..4]);
-    place.copy_from_slice(&words.to_le_bytes());
-    object
 }

@@ -5,14 +5,13 @@
 //! the process that samples. When it is killed they stay, and the buckets run dry.
 
 use std::{
-    io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd},
     path::PathBuf,
     slice,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use aya::maps::{HashMap, Map, MapData, MapError, RingBuf};
+use aya::maps::{Map, MapData, RingBuf};
 use aya_obj::generated::{
     BPF_F_INNER_MAP, BPF_F_MMAPABLE,
     bpf_map_type::{BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_RINGBUF},
@@ -20,7 +19,7 @@ use aya_obj::generated::{
 use memmap2::{MmapOptions, MmapRaw};
 use mpls_xdp_ebpf::sample::{Bucket, Sample};
 
-use super::{KernelError, Pins, definition};
+use super::{KernelError, Pins, definition, slot::Slot};
 
 /// Pin of the map of buckets.
 pub(super) const BUCKETS: &str = "buckets";
@@ -155,37 +154,6 @@ impl Drop for SampleMaps {
     fn drop(&mut self) {
         // What cannot be taken away does no harm: the buckets run dry.
         let _ = self.stop();
-    }
-}
-
-/// The one place of a pinned map of maps, taken as a map of numbers: aya's type for it takes
-/// nothing out.
-struct Slot {
-    map: HashMap<MapData, u32, u32>,
-    id: u32,
-}
-
-impl Slot {
-    fn open(pins: &Pins, name: &str) -> Result<Self, KernelError> {
-        let map = MapData::from_pin(pins.path(name))?;
-        let id = map.info()?.id();
-        Ok(Self { map: HashMap::try_from(Map::HashMap(map))?, id })
-    }
-
-    fn put(&mut self, map: &MapData) -> Result<(), KernelError> {
-        let descriptor = map.fd().as_fd().as_raw_fd();
-        Ok(self.map.insert(0, descriptor.cast_unsigned(), 0)?)
-    }
-
-    fn clear(&mut self) -> Result<(), KernelError> {
-        match self.map.remove(&0) {
-            Err(MapError::SyscallError(error))
-                if error.io_error.kind() == io::ErrorKind::NotFound =>
-            {
-                Ok(())
-            }
-            result => Ok(result?),
-        }
     }
 }
 

@@ -28,7 +28,8 @@ mod places;
 mod right;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
+    ffi::OsString,
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
     sync::Arc,
@@ -53,7 +54,7 @@ use self::{
 };
 use crate::{
     filter::{FilterError, Folders, Session, active::Active},
-    kernel::{KernelError, OpenCounters, Pins, SampleMaps},
+    kernel::{KernelError, OpenCounters, Pins, PolicyMap, SampleMaps},
 };
 
 /// Why frames cannot be sampled.
@@ -190,8 +191,9 @@ pub struct Sampler {
     rates: Rates,
     maps: SampleMaps,
     counters: OpenCounters,
-    /// What the pins of images were when the policy was last read.
-    images: Vec<PathBuf>,
+    policy: PolicyMap,
+    /// What there was when the policy was last read.
+    read: Stamp,
     history: History,
     ledger: Ledger,
     /// Samples whose policy is still to be read.
@@ -224,8 +226,8 @@ impl Sampler {
         let session = Session::open(folders, waiting)?;
         let pins = session.pins().clone();
         let active = Active::policy(&pins)?;
-        let manifest = &active.manifest;
-        let places = Places::of(manifest);
+        let manifest = active.manifest;
+        let places = Places::of(&manifest);
         for name in &selection.ingresses {
             if !manifest.ingresses.iter().any(|entry| entry.name == *name) {
                 let all: Vec<&str> =
@@ -237,11 +239,12 @@ impl Sampler {
             return Err(SamplingError::NoPins(pin));
         }
         let right = Right::take(&session)?.map_err(|Taken(number)| SamplingError::Busy(number))?;
-        let images = images(&pins)?;
+        let policy = active.map;
+        let read = Stamp::of(&pins, &policy)?;
         let counters = OpenCounters::open(&pins)?;
         let maps = SampleMaps::install(&pins, manifest.counter_end())?;
         // The buckets are empty: nothing is sampled that was refused before this is read.
-        let ledger = Ledger::begin(&places, &selection, &counters.read()?);
+        let ledger = Ledger::begin(&places, &selection, &counters.read());
         let mut history = History::default();
         history.push(places);
         let now = Instant::now();
@@ -252,7 +255,8 @@ impl Sampler {
             rates,
             maps,
             counters,
-            images,
+            policy,
+            read,
             history,
             ledger,
             waiting: VecDeque::new(),
@@ -264,6 +268,7 @@ impl Sampler {
             _right: right,
         };
         sampler.fill(rates.burst.into());
+        sampler.policy.set_sampled(true);
         Ok(sampler)
     }
 
@@ -348,7 +353,7 @@ impl Sampler {
     /// When the counters cannot be read.
     pub fn summary(&mut self) -> Result<Summary, SamplingError> {
         self.take_lost();
-        let tallies = self.ledger.tallies(&self.counters.read()?);
+        let tallies = self.ledger.tallies(&self.counters.read());
         Ok(Summary { tallies, unnamed: self.unnamed })
     }
 
@@ -358,6 +363,7 @@ impl Sampler {
     ///
     /// When the kernel refuses.
     pub fn halt(&mut self) -> Result<(), SamplingError> {
+        self.policy.set_sampled(false);
         Ok(self.maps.stop()?)
     }
 
@@ -416,7 +422,7 @@ impl Sampler {
 
     /// Takes what is left out of the ring, under the policy as it is now.
     fn drain(&mut self) -> Result<(), SamplingError> {
-        if images(&self.pins)? != self.images {
+        if self.has_changed()? {
             let session = Session::open(&self.folders, || {})?;
             self.read_policy(&session)?;
         }
@@ -424,10 +430,14 @@ impl Sampler {
         Ok(())
     }
 
+    fn has_changed(&self) -> Result<bool, SamplingError> {
+        Ok(Stamp::of(&self.pins, &self.policy)? != self.read)
+    }
+
     /// Reads the policy again when another one came into force, unless the command that does this
     /// is still at work.
     fn follow(&mut self) -> Result<(), SamplingError> {
-        if images(&self.pins)? == self.images {
+        if !self.has_changed()? {
             return Ok(());
         }
         match Session::try_open(&self.folders)? {
@@ -437,7 +447,7 @@ impl Sampler {
     }
 
     fn read_policy(&mut self, session: &Session) -> Result<(), SamplingError> {
-        let active = match Active::policy(&self.pins) {
+        let active = match Active::policy(session.pins()) {
             Err(FilterError::NoPolicy) => return Err(SamplingError::TakenOff),
             active => active?,
         };
@@ -446,14 +456,16 @@ impl Sampler {
         if !self.maps.are_pinned(&self.pins)? {
             return Err(SamplingError::TakenOff);
         }
-        self.images = images(session.pins())?;
+        self.policy = active.map;
+        self.policy.set_sampled(true);
+        self.read = Stamp::of(&self.pins, &self.policy)?;
         if manifest.generation == self.generation() {
             return Ok(());
         }
         self.take_lost();
         self.counters = OpenCounters::open(&self.pins)?;
         let places = Places::of(manifest);
-        let counters = self.counters.read()?;
+        let counters = self.counters.read();
         let (fresh, gone) = self.ledger.go_on(&places, &self.selection, manifest, &counters);
         let (known, burst) = (self.maps.buckets(), self.rates.burst.into());
         self.maps.grow(manifest.counter_end())?;
@@ -468,6 +480,12 @@ impl Sampler {
     }
 }
 
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.policy.set_sampled(false);
+    }
+}
+
 impl AsFd for Sampler {
     /// Readable when there is a sample.
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -475,9 +493,17 @@ impl AsFd for Sampler {
     }
 }
 
-/// The pins of images: they change with the policy, and listing them is cheap.
-fn images(pins: &Pins) -> Result<Vec<PathBuf>, KernelError> {
-    Ok(pins.numbered("image-")?.into_iter().map(|(path, _)| path).collect())
+/// What changes with the policy, and is cheap to look at: the pins and the number of the generation.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    pins: BTreeSet<(OsString, u64)>,
+    generation: u64,
+}
+
+impl Stamp {
+    fn of(pins: &Pins, policy: &PolicyMap) -> Result<Self, KernelError> {
+        Ok(Self { pins: pins.maps()?, generation: policy.generation() })
+    }
 }
 
 /// From the clock of the samples to the time of day, as it is now.

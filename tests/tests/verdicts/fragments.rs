@@ -5,8 +5,9 @@
 //! reach it: all that it can show is that frames in fragments are judged at all.
 
 use aya::programs::{TestRun as _, TestRunOptions};
-use mpls_xdp::kernel::{FilterProgram, Settings};
-use mpls_xdp_ebpf::{abi::TEMPLATE_WORDS, frame::MAX_TAGS};
+use mpls_xdp::compile;
+use mpls_xdp::kernel::{CounterMap, FilterProgram, PolicyMap, Settings};
+use mpls_xdp_ebpf::frame::MAX_TAGS;
 use mpls_xdp_tests::frame::{Frame, IPV4, LabelEntry, MPLS_UPSTREAM, label_stack};
 
 use crate::{
@@ -52,12 +53,9 @@ fn a_boundary_anywhere_in_the_headers_changes_nothing() {
 #[test]
 fn a_split_frame_really_has_its_rest_in_a_fragment() {
     let frame = stack(&[50, 100]);
-    let settings = Settings {
-        slot: 0,
-        image_words: u32::try_from(TEMPLATE_WORDS).unwrap(),
-        fragments: true,
-        tracing: true,
-    };
+    let policy = &PolicyMap::create(&compile::nothing().unwrap(), 1 << 14).unwrap();
+    let counters = &CounterMap::create(1).unwrap();
+    let settings = Settings { slot: 0, policy, counters, fragments: true, tracing: true };
     let mut program = FilterProgram::load(settings, None)
         .unwrap_or_else(|error| panic!("cannot load the kernel program: {error}"));
     for linear in 0..=frame.len() {

@@ -1,8 +1,8 @@
 //! §4: from the frame to its ingress, and every place where a frame can end.
 
-use mpls_xdp::kernel::{FilterProgram, Generation, Settings};
+use mpls_xdp::kernel::{CounterMap, FilterProgram, PolicyMap, Settings};
 use mpls_xdp_ebpf::{
-    abi::{NONE, TEMPLATE_WORDS, Trace},
+    abi::{NONE, Trace, interface_record},
     decision,
     frame::parse,
     reason::{InterfaceReason, Reason},
@@ -299,21 +299,17 @@ fn large_frames_are_judged_like_small_ones() {
 const DROP: u32 = 1;
 const PASS: u32 = 2;
 
-fn load(slot: u32, image_words: usize) -> FilterProgram {
-    let image_words = u32::try_from(image_words).expect("the image is small");
-    FilterProgram::load(Settings { slot, image_words, fragments: true, tracing: true }, None)
-        .unwrap_or_else(|error| panic!("cannot load the kernel program: {error}"))
-}
-
 #[test]
 fn a_program_that_cannot_tell_its_interface_binds_nothing() {
     let judges = Judges::new(BOUND);
     let image = judges.image();
+    let words = u32::try_from(image.len()).expect("the image is small");
+    let policy = &PolicyMap::create(image, words).unwrap();
+    let counters = &CounterMap::create(1).unwrap();
     for slot in [512, 513, 0x4000_0000, NONE] {
-        let mut program = load(slot, image.len());
-        let words = u32::try_from(image.len()).unwrap();
-        let generation = Generation::create(image, words).unwrap();
-        program.policy().unwrap().activate(&generation).unwrap();
+        let settings = Settings { slot, policy, counters, fragments: true, tracing: true };
+        let mut program = FilterProgram::load(settings, None)
+            .unwrap_or_else(|error| panic!("cannot load the kernel program: {error}"));
         for (frame, reason) in [
             (tagged(&[]).build(), Some(InterfaceReason::IngressUnbound)),
             (tagged(&[100]).build(), Some(InterfaceReason::IngressUnbound)),
@@ -335,23 +331,8 @@ fn a_program_that_cannot_tell_its_interface_binds_nothing() {
             let frame = &frame[..];
             let framing = parse(&frame);
             let top = decision::top(&frame, framing);
-            let host = decision::decide(&frame, framing, top, &image, slot);
+            let host = decision::decide(&frame, framing, top, &image, interface_record(slot));
             assert_eq!(host.trace(&frame, framing, &image), nowhere);
         }
-    }
-}
-
-#[test]
-fn a_program_without_a_policy_lets_no_label_in() {
-    let mut program = load(0, TEMPLATE_WORDS);
-    for (frame, action) in [
-        (tagged(&[]).build(), DROP),
-        (tagged(&[100]).build(), DROP),
-        (tagged(&[0; 5]).build(), DROP),
-        (Frame::new(MPLS_UPSTREAM).build(), DROP),
-        (Frame::new(IPV4).build(), PASS),
-        (Frame::new(IPV4).vlan(100).build(), PASS),
-    ] {
-        assert_eq!(program.trace(&frame, frame.len()).unwrap().0, action);
     }
 }

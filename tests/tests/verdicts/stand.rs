@@ -9,7 +9,7 @@ use std::collections::hash_map::{Entry, HashMap};
 use std::fs;
 
 use mpls_xdp::filter::{Folders, Session, read_stats};
-use mpls_xdp::kernel::{Counters, FilterProgram, Generation, Settings};
+use mpls_xdp::kernel::{CounterMap, Counters, FilterProgram, PolicyMap, Settings};
 use mpls_xdp_ebpf::abi::{NONE, Trace};
 use mpls_xdp_tests::host::Host;
 use mpls_xdp_tests::lab::Store;
@@ -21,6 +21,8 @@ use crate::judges::case;
 const ETHERNET_HEADER: usize = 14;
 /// No longer frame is run in one piece.
 const MAX_PIECE: usize = 3_000;
+/// Counter slots: more than any policy here takes.
+const SLOTS: u32 = 1 << 19;
 /// Words of the smallest image that programs are loaded for.
 const SMALLEST: u32 = 1 << 16;
 /// The first kernel whose test runs split a frame anywhere.
@@ -32,6 +34,9 @@ const ACTIONS: [u32; 2] = [1, 2];
 pub struct Stand {
     /// Programs by slot and words of images.
     programs: HashMap<(u32, u32, bool), FilterProgram>,
+    /// Policy maps by words of images; only that of the policy in force is pinned.
+    policies: HashMap<u32, PolicyMap>,
+    counters: CounterMap,
     session: Session,
     generation: u64,
     /// Frames that the kernel ran; one that was run twice, whole and split, counts once.
@@ -46,7 +51,10 @@ impl Stand {
         let folders = Folders { bpffs: store.bpffs().to_owned(), state: store.state().to_owned() };
         let session = Session::open(&folders, || ()).expect("nobody else is here");
         session.pins().create().expect("the bpffs takes a folder");
-        Self { programs: HashMap::new(), session, generation: 0, frames: 0, _store: store }
+        let counters = CounterMap::pinned_for(session.pins(), SLOTS).expect("a map of counters");
+        let (programs, policies) = (HashMap::new(), HashMap::new());
+        let (generation, frames, _store) = (0, 0, store);
+        Self { programs, policies, counters, session, generation, frames, _store }
     }
 
     /// Puts a policy in force.
@@ -76,31 +84,31 @@ pub struct Trial<'a> {
 
 impl Trial<'_> {
     fn activate(&mut self) {
-        let generation = Generation::create(self.host.image(), self.words).expect("a new image");
-        let end = self.host.manifest().counter_end();
-        let number = self.stand.generation;
-        let slot = 0;
-        self.program(slot, false);
-        let Stand { programs, session, .. } = &mut *self.stand;
-        let pins = session.pins();
-        let program = programs.get_mut(&(slot, self.words, false)).expect("it was loaded");
-        program.grow_counters(Some(pins), end).expect("more counters");
-        generation.pin(pins, number).expect("the image can be pinned");
-        program.policy().expect("a map").activate(&generation).expect("the image fits");
-        for (path, numbers) in pins.numbered("image-").expect("the pins can be listed") {
-            if numbers[0] != number {
-                pins.remove(&path).expect("the image before is not needed");
-            }
+        let image = self.host.image();
+        let policies = &mut self.stand.policies;
+        if let Entry::Vacant(entry) = policies.entry(self.words) {
+            entry.insert(PolicyMap::create(image, self.words).expect("a policy map"));
         }
+        // A program that is loaded makes the maps that it shares with the others.
+        self.program(0, false);
+        let Stand { policies, session, .. } = &*self.stand;
+        let pins = session.pins();
+        let policy = &policies[&self.words];
+        policy.activate(self.host.image(), pins).expect("the image fits");
+        for (path, _) in pins.numbered("policy-").expect("the pins can be listed") {
+            pins.remove(&path).expect("the policy before is not needed");
+        }
+        policy.pin(pins).expect("the map can be pinned");
     }
 
     /// The program of a slot, for frames in one piece or in fragments.
     fn program(&mut self, slot: u32, fragments: bool) -> &mut FilterProgram {
-        let Stand { programs, session, .. } = &mut *self.stand;
+        let Stand { programs, policies, counters, session, .. } = &mut *self.stand;
         match programs.entry((slot, self.words, fragments)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let settings = Settings { slot, image_words: self.words, fragments, tracing: true };
+                let policy = &policies[&self.words];
+                let settings = Settings { slot, policy, counters, fragments, tracing: true };
                 let program = FilterProgram::load(settings, Some(session.pins()));
                 entry.insert(program.unwrap_or_else(|error| panic!("cannot load: {error}")))
             }
