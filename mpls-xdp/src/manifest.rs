@@ -221,8 +221,8 @@ impl Manifest {
 /// last packet of every earlier one when it was replaced, so nobody counts there any more.
 struct CounterSlots<F> {
     used: Vec<bool>,
-    /// Where to look for single slots next.
-    next: usize,
+    /// Where to look next for a run of so many: before that there is none.
+    next: BTreeMap<usize, usize>,
     read: F,
     bases: BTreeMap<u32, Base>,
     before: BTreeMap<u32, Base>,
@@ -234,7 +234,13 @@ impl<F: Fn(u32) -> Counter> CounterSlots<F> {
         for (first, len) in before.runs() {
             used[first as usize..(first + len) as usize].fill(true);
         }
-        Self { used, next: 0, read, bases: BTreeMap::new(), before: before.bases.clone() }
+        Self {
+            used,
+            next: BTreeMap::new(),
+            read,
+            bases: BTreeMap::new(),
+            before: before.bases.clone(),
+        }
     }
 
     fn keep_or_take(&mut self, old: Option<u32>, len: u32) -> Result<u32, SlotError> {
@@ -261,7 +267,8 @@ impl<F: Fn(u32) -> Counter> CounterSlots<F> {
     fn take(&mut self, len: u32) -> Result<u32, SlotError> {
         let len = len as usize;
         let full = || SlotError::Counters(abi::COUNTER_SLOTS);
-        let mut first = self.next;
+        let next = self.next.entry(len).or_default();
+        let mut first = *next;
         loop {
             let run = self.used.get(first..first + len).ok_or_else(full)?;
             match run.iter().rposition(|used| *used) {
@@ -270,9 +277,7 @@ impl<F: Fn(u32) -> Counter> CounterSlots<F> {
             }
         }
         self.used[first..first + len].fill(true);
-        if first == self.next {
-            self.next = first + len;
-        }
+        *next = first + len;
         let first = u32::try_from(first).map_err(|_| full())?;
         for slot in (first..).take(len) {
             let Counter { packets, bytes } = (self.read)(slot);
