@@ -334,7 +334,7 @@ impl Change {
         };
         let result = started.and_then(|()| match &plan {
             Some(plan) => apply(session, plan, options),
-            None => take_off(session),
+            None => take_off(session).map(drop),
         });
         if result.is_ok()
             && let Some(record) = match again {
