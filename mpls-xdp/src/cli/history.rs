@@ -41,6 +41,12 @@ pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
+/// An entry in a few words.
+pub(super) fn summary(entry: &Entry) -> String {
+    let policy = entry.policy.as_deref().unwrap_or("(filter off)");
+    format!("{policy}, {}: {}", text::time(entry.applied_at), what_happened(entry))
+}
+
 fn row(entry: &Entry) -> Vec<String> {
     let number = match entry.in_force {
         true => format!("{}*", entry.number),

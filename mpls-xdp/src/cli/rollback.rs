@@ -19,7 +19,7 @@ use super::{
 pub(super) struct Arguments {
     /// To this entry of `mpls-xdp history`
     #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    number: Option<u16>,
+    entry: Option<u16>,
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -30,7 +30,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> {
     let session = open(folders)?;
-    let back = arguments.number.map_or(Back::Before, |number| Back::Number(number.into()));
+    let back = arguments.entry.map_or(Back::Before, |number| Back::Number(number.into()));
     let change = Change::back(&session, back, arguments.replace)?;
     if arguments.dry_run {
         match &change.earlier {
