@@ -12,6 +12,11 @@ use super::{open, text};
 
 /// `mpls-xdp rollback N` goes back to the entry with number N.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  mpls-xdp history
+      See who applied what, and which number `mpls-xdp rollback` takes
+  mpls-xdp history --json
+      The same as a JSON object")]
 pub(super) struct Arguments {
     /// Print one JSON object
     #[arg(long)]

@@ -16,6 +16,11 @@ use super::{
 /// While a confirmation is awaited: to the policy that would come back by itself, at once.
 /// Otherwise: to the policy before the present one; a second time, forth again.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  mpls-xdp rollback
+      Go back at once, to what `apply --confirm-within` would return to
+  mpls-xdp rollback 3 --dry-run
+      Say what going back to number 3 of `mpls-xdp history` would do")]
 pub(super) struct Arguments {
     /// To this entry of `mpls-xdp history`
     #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
