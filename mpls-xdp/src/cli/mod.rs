@@ -20,6 +20,7 @@ mod replay;
 mod rollback;
 mod stats;
 mod status;
+mod syslog;
 mod text;
 mod time_limit;
 mod top;

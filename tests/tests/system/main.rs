@@ -4,6 +4,8 @@
 //! machine's own systemd, if it runs one, is not asked.
 
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
 mod machine;
 #[cfg(test)]
 mod package;
