@@ -8,6 +8,8 @@ mod journal;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod package;
 #[cfg(test)]
 mod units;
