@@ -8,8 +8,9 @@ use mpls_xdp::{
         ApplyOptions, AttachMode, FilterError, Folders, Plan, Session,
         rollout::{Candidate, Change, Confirmation, Earlier, Effect, Terms},
     },
-    router::Links,
+    router::{Links, Uncovered, VlanOffload},
 };
+use serde::Serialize;
 
 use super::{
     check::show_uncovered, diff::Difference, open, policy_file::PolicyFile, progress, text,
@@ -22,13 +23,18 @@ use super::{
   mpls-xdp apply pe.toml --dry-run
       Say what would be attached, kept and taken off
   mpls-xdp apply pe.toml
-      Put the policy in force; the one before is replaced in one step")]
+      Put the policy in force; the one before is replaced in one step
+  mpls-xdp apply pe.toml --confirm-within 5m
+      Go back by itself unless `mpls-xdp confirm` comes within 5 minutes")]
 pub(super) struct Arguments {
     /// The policy file
     policy: PathBuf,
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Print what would be done as one JSON object
+    #[arg(long, requires = "dry_run")]
+    json: bool,
     /// Take another XDP program off an interface that the policy names
     #[arg(long)]
     replace: bool,
@@ -73,9 +79,16 @@ pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> 
     let change =
         progress::during("compiling the policy", |_| Change::apply(&session, candidate, options))?;
     if arguments.dry_run {
-        match Difference::between(&session, &file, policy, None) {
-            Ok(difference) => difference.show(),
-            Err(error) => eprintln!("warning: no comparison with what is in force: {error:#}"),
+        let difference = Difference::between(&session, &file, policy, None);
+        if let Err(error) = &difference {
+            eprintln!("warning: no comparison with what is in force: {error:#}");
+        }
+        if arguments.json {
+            println!("{}", serde_json::to_string(&DryRun::new(difference, &change))?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        if let Ok(difference) = difference {
+            difference.show();
         }
         announce(&change, "would ");
         println!("Nothing was changed.");
@@ -85,6 +98,69 @@ pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> 
     let terms = arguments.confirm_within.map_or(Terms::Stays, Terms::ConfirmWithin);
     put_in_force(folders, &session, change, terms)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a change would do.
+#[derive(Serialize)]
+struct DryRun<'a> {
+    #[serde(flatten)]
+    compared: Compared,
+    #[serde(flatten)]
+    interfaces: Option<Interfaces<'a>>,
+}
+
+/// What `diff` says, or why there is nothing to compare with.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Compared {
+    With(Box<Difference>),
+    Not { schema: u32, not_compared: String },
+}
+
+#[derive(Serialize)]
+struct Interfaces<'a> {
+    generation: u64,
+    attach: &'a [String],
+    keep: &'a [String],
+    other_mode: &'a [String],
+    replace: &'a [String],
+    detach: &'a [String],
+    offloads: Vec<Offload>,
+    uncovered: &'a [Uncovered],
+}
+
+/// A VLAN offload that is turned off or on.
+#[derive(Serialize)]
+pub(super) struct Offload {
+    interface: String,
+    /// As `ethtool` calls it.
+    offload: &'static str,
+}
+
+impl From<(String, VlanOffload)> for Offload {
+    fn from((interface, offload): (String, VlanOffload)) -> Self {
+        Self { interface, offload: offload.name() }
+    }
+}
+
+impl<'a> DryRun<'a> {
+    fn new(difference: Result<Difference>, change: &'a Change) -> Self {
+        let compared = match difference {
+            Ok(difference) => Compared::With(Box::new(difference)),
+            Err(error) => Compared::Not { schema: 1, not_compared: format!("{error:#}") },
+        };
+        let interfaces = change.plan.as_ref().map(|plan| Interfaces {
+            generation: plan.generation,
+            attach: &plan.attach,
+            keep: &plan.keep,
+            other_mode: &plan.other_mode,
+            replace: &plan.replace,
+            detach: &plan.leave,
+            offloads: plan.offloads.iter().cloned().map(Offload::from).collect(),
+            uncovered: &plan.uncovered,
+        });
+        Self { compared, interfaces }
+    }
 }
 
 /// Carries a change out, and says what is in force then and for how long.

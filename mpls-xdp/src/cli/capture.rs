@@ -37,6 +37,13 @@ use super::{text, warn_waiting};
 /// The frames are sampled in the kernel, at most RATE a second for each ingress and reason; what
 /// was not sampled is counted and told at the end. One capture runs at a time. Ctrl-C ends it.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  mpls-xdp capture --ingress peer-as65001 --reason label_out_of_vrf
+      Show what this neighbour sends into VRFs that it was not given
+  mpls-xdp capture -w - | tshark -r -
+      Have tshark show them as they come
+  mpls-xdp capture -w refused.pcapng --count 100
+      Keep the next hundred for later")]
 pub(super) struct Arguments {
     /// Only frames of this ingress; can be given more than once
     #[arg(long, value_name = "INGRESS")]

@@ -17,6 +17,11 @@ use super::{open, policy_file::PolicyFile, text, time_limit::parse_time_limit};
 /// Compares with what is in force, and reads from the counters what the change would have done to
 /// the traffic since the policy in force was applied. Exits with 0 also when there are differences.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  mpls-xdp diff pe.toml
+      Compare with the policy in force, and with the traffic counted under it
+  mpls-xdp diff pe.toml --watch 5m
+      Count for five minutes first, and look at this traffic only")]
 pub(super) struct Arguments {
     /// The policy file
     policy: PathBuf,

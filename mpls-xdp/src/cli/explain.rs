@@ -23,6 +23,11 @@ use super::{policy_file::PolicyFile, replay, text};
 
 /// The verdict is the kernel program's; nothing is attached, and IF need not exist.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  mpls-xdp explain pe.toml --interface eth2 --vlan 100 --stack 100
+      What happens to label 100 on VLAN 100 of eth2, and why
+  mpls-xdp explain pe.toml --interface eth3 --pcap core.pcap --number 7
+      The same for a frame of a capture")]
 pub(super) struct Arguments {
     /// The policy file
     policy: PathBuf,

@@ -20,6 +20,13 @@ use super::text;
 /// Says what a command does, or what a reason means.
 #[derive(clap::Args)]
 #[command(disable_help_subcommand = true)]
+#[command(after_long_help = "Examples:
+  mpls-xdp help apply
+      Show what a command takes
+  mpls-xdp help reasons
+      List the reasons for which frames are refused
+  mpls-xdp help reason label_spoofed
+      Say what a reason means, and what to look at next")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     topic: Option<Topic>,
@@ -28,8 +35,14 @@ pub(super) struct Arguments {
 #[derive(clap::Subcommand)]
 enum Topic {
     /// List the reasons for which frames are refused
+    #[command(after_long_help = "Examples:
+  mpls-xdp help reasons
+      All of them, in the order of the checks")]
     Reasons,
     /// Explain one reason: what it means, its usual cause and attack, what to look at next
+    #[command(after_long_help = "Examples:
+  mpls-xdp help reason label_out_of_vrf
+      After `mpls-xdp stats` or `mpls-xdp top` has shown it")]
     Reason {
         /// The reason, as `stats` and `replay` call it
         #[arg(value_parser = reason_parser(), hide_possible_values = true)]

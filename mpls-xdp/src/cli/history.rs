@@ -12,6 +12,11 @@ use super::{open, text};
 
 /// `mpls-xdp rollback N` goes back to the entry with number N.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  mpls-xdp history
+      See who applied what, and which number `mpls-xdp rollback` takes
+  mpls-xdp history --json
+      The same as a JSON object")]
 pub(super) struct Arguments {
     /// Print one JSON object
     #[arg(long)]
@@ -39,6 +44,12 @@ pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> 
     rows.extend(log.entries.iter().map(row));
     println!("{}", text::table(&rows, header.len()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// An entry in a few words.
+pub(super) fn summary(entry: &Entry) -> String {
+    let policy = entry.policy.as_deref().unwrap_or("(filter off)");
+    format!("{policy}, {}: {}", text::time(entry.applied_at), what_happened(entry))
 }
 
 fn row(entry: &Entry) -> Vec<String> {

@@ -13,6 +13,11 @@ use mpls_xdp::{first_policy::Router, policy};
 
 /// Everything in it is in monitor mode. What only you can know is marked with DECIDE.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  mpls-xdp init
+      Show a first policy, every interface of it in monitor mode
+  mpls-xdp init --core eth3,eth4 --output pe.toml
+      Write it to a file; eth3 and eth4 lead into your own network")]
 pub(super) struct Arguments {
     /// Write it to FILE instead of the terminal
     #[arg(long, value_name = "FILE")]

@@ -24,6 +24,11 @@ const FILE_MODE: u32 = 0o644;
 /// older format, which node_exporter's textfile collector reads.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("how").required(true))]
+#[command(after_long_help = "Examples:
+  mpls-xdp metrics --listen 127.0.0.1:9669
+      Answer Prometheus, as mpls-xdp-metrics.service does
+  mpls-xdp metrics --once --output /var/lib/prometheus/node-exporter/mpls-xdp.prom
+      For node_exporter's textfile collector, from a timer")]
 pub(super) struct Arguments {
     /// Answer GET /metrics here until SIGTERM or SIGINT, for example 127.0.0.1:9669
     #[arg(long, value_name = "ADDRESS:PORT", group = "how")]

@@ -20,6 +20,7 @@ mod replay;
 mod rollback;
 mod stats;
 mod status;
+mod syslog;
 mod text;
 mod time_limit;
 mod top;
@@ -94,6 +95,9 @@ enum Command {
     /// Say what applying a policy would change, and what for the traffic so far (root)
     Diff(diff::Arguments),
     /// Keep a policy that was applied with `--confirm-within` (root)
+    #[command(after_long_help = "Examples:
+  mpls-xdp confirm
+      After `mpls-xdp apply pe.toml --confirm-within 5m`, and a look whether all is well")]
     Confirm,
     /// Go back to an earlier policy (root)
     Rollback(rollback::Arguments),
@@ -104,6 +108,11 @@ enum Command {
     /// Show the counters (root)
     Stats(stats::Arguments),
     /// Watch every ingress on the screen: rates, reasons, rules (root)
+    #[command(after_long_help = "Examples:
+  mpls-xdp top
+      Press ? there for the keys
+  mpls-xdp top --interval 5
+      Rates over five seconds")]
     Top(top::Arguments),
     /// Hand state and counters to Prometheus (root)
     Metrics(metrics::Arguments),
@@ -224,4 +233,50 @@ fn open(folders: &Folders) -> Result<Session, FilterError> {
 
 fn warn_waiting() {
     eprintln!("waiting for another mpls-xdp command in this network namespace");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes after the arguments of an example, for the shell.
+    const SHELL: [&str; 2] = ["|", "||"];
+
+    /// Every command that the help shows, and those below it, with its name.
+    fn commands(above: &str, command: &clap::Command) -> Vec<(String, clap::Command)> {
+        let visible = command.get_subcommands().filter(|command| !command.is_hide_set());
+        let named = |command: &clap::Command| {
+            let name = format!("{above} {}", command.get_name());
+            [vec![(name.clone(), command.clone())], commands(&name, command)].concat()
+        };
+        visible.flat_map(named).collect()
+    }
+
+    /// The words of an example up to where the shell takes over.
+    fn words(example: &str) -> Vec<&str> {
+        example.split(' ').take_while(|word| !SHELL.contains(word)).collect()
+    }
+
+    #[test]
+    fn every_command_has_examples_of_itself_that_can_be_parsed() {
+        let commands = commands("mpls-xdp", &definition());
+        assert!(commands.len() >= 19, "{commands:?}");
+        for (name, command) in commands {
+            let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            let text = help.strip_prefix("Examples:\n");
+            let text = text.unwrap_or_else(|| panic!("{name} has no examples"));
+            let mut of_itself = 0;
+            let mut lines = text.lines();
+            while let Some(line) = lines.next() {
+                let example = line.strip_prefix("  ").unwrap();
+                let parsed = definition().try_get_matches_from(words(example));
+                let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
+                assert!(parsed.is_ok(), "{example}: {}", parsed.err().unwrap());
+                of_itself += usize::from(example.starts_with(&name));
+                let about = lines.next().unwrap_or_default();
+                assert!(about.starts_with("      ") && about.len() <= 100, "{example}: {about}");
+            }
+            assert!(of_itself > 0, "{name} is in none of its examples");
+        }
+    }
 }

@@ -16,10 +16,15 @@ use super::{
 /// While a confirmation is awaited: to the policy that would come back by itself, at once.
 /// Otherwise: to the policy before the present one; a second time, forth again.
 #[derive(clap::Args)]
+#[command(after_long_help = "Examples:
+  mpls-xdp rollback
+      Go back at once, to what `apply --confirm-within` would return to
+  mpls-xdp rollback 3 --dry-run
+      Say what going back to number 3 of `mpls-xdp history` would do")]
 pub(super) struct Arguments {
     /// To this entry of `mpls-xdp history`
     #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    number: Option<u16>,
+    entry: Option<u16>,
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -30,7 +35,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> {
     let session = open(folders)?;
-    let back = arguments.number.map_or(Back::Before, |number| Back::Number(number.into()));
+    let back = arguments.entry.map_or(Back::Before, |number| Back::Number(number.into()));
     let change = Change::back(&session, back, arguments.replace)?;
     if arguments.dry_run {
         match &change.earlier {

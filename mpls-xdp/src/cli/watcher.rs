@@ -15,7 +15,12 @@ use std::{
 };
 
 use anyhow::Result;
-use mpls_xdp::filter::{Folders, rollout};
+use mpls_xdp::filter::{
+    Folders,
+    rollout::{self, Notice},
+};
+
+use super::syslog::{self, Severity};
 
 /// What the hidden command is called.
 pub(super) const COMMAND: &str = "return-unless-confirmed";
@@ -55,14 +60,19 @@ pub(super) fn run(folders: &Folders) -> Result<ExitCode> {
         // One of them is there, if any; in a container perhaps none can be written to.
         let _ = fs::write(group, "0");
     }
-    rollout::watch(folders, || {
+    let ready = || {
         println!("{READY}");
         // Whoever reads the caller's output must not wait for this process.
         if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
             let _ = rustix::stdio::dup2_stdout(&null);
             let _ = rustix::stdio::dup2_stderr(&null);
         }
-    })?;
+    };
+    let tell = |notice: &Notice| {
+        let severity = if notice.is_failure() { Severity::Error } else { Severity::Warning };
+        syslog::write(severity, &notice.to_string());
+    };
+    rollout::watch(folders, ready, &tell)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -388,7 +388,7 @@ fn tidy_up(session: &Session, plan: &Plan) -> Result<(), FilterError> {
         }
     }
     hotplug::withdraw(session, &plan.manifest)?;
-    offload::restore(&session.state, &plan.links, plan.receivers(&plan.leave))
+    offload::restore(&session.state, &plan.links, plan.receivers(&plan.leave)).map(drop)
 }
 
 /// Switches to an image made from the active one; `change` gets its names.

@@ -23,7 +23,7 @@ pub use self::{
     active::in_force,
     apply::{ApplyOptions, AttachMode, Origin, Plan, apply, plan},
     baseline::{Baseline, Counted},
-    detach::{detach_all, detach_interface},
+    detach::{Detached, detach_all, detach_interface},
     forecast::{Consequence, Fate, Forecast},
     hotplug::{Reattached, reattach},
     observation::{Observation, observe},

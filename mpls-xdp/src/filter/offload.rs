@@ -52,13 +52,15 @@ pub(super) fn turn_off(state: &Path, on: &[(String, VlanOffload)]) -> Result<(),
     Ok(())
 }
 
-/// Turns on again what was on at these interfaces. One that is gone has nothing to restore.
+/// Turns on again what was on at these interfaces, and says what that was. An interface that is gone
+/// has nothing to restore.
 pub(super) fn restore(
     state: &Path,
     links: &Links,
     interfaces: impl IntoIterator<Item = String>,
-) -> Result<(), FilterError> {
+) -> Result<Vec<(String, VlanOffload)>, FilterError> {
     let mut saved = load(state)?;
+    let mut restored = Vec::new();
     for interface in interfaces {
         let names = saved.remove(&interface).unwrap_or_default();
         if links.by_name(&interface).is_none() {
@@ -67,10 +69,12 @@ pub(super) fn restore(
         for offload in VlanOffload::ALL {
             if names.iter().any(|name| name == offload.name()) {
                 router::set_vlan_offload(&interface, offload, true)?;
+                restored.push((interface.clone(), offload));
             }
         }
     }
-    store(state, &saved)
+    store(state, &saved)?;
+    Ok(restored)
 }
 
 /// Every interface that has something to restore.

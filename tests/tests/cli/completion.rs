@@ -45,7 +45,8 @@ struct Terminal<'a> {
 }
 
 impl<'a> Terminal<'a> {
-    fn start(lab: &'a Lab, shell: &'a Shell) -> Self {
+    /// Starts it in a mount namespace of its own, after a script has run there.
+    fn start(lab: &'a Lab, shell: &'a Shell, script: &str) -> Self {
         let word = shell.start.split(' ').next().unwrap();
         let cookie = lab.router.id().cookie;
         let server = format!("mpls-xdp-{}-{cookie}-{word}", process::id());
@@ -59,7 +60,9 @@ impl<'a> Terminal<'a> {
         );
         let mut tmux = terminal.tmux();
         tmux.args(["new-session", "-d", "-x", "200", "-y", "20", "-c"]).arg(folder);
-        tmux.arg(shell.start).env("PATH", path.unwrap());
+        tmux.args(["unshare", "--mount", "--propagation", "private", "sh", "-c"]);
+        tmux.arg(format!("set -e; {script}; exec {}", shell.start));
+        tmux.env("PATH", path.unwrap());
         // Shells leave files where these say.
         tmux.env("HOME", folder).env("XDG_RUNTIME_DIR", folder);
         Output::of(&mut tmux).ends(0);
@@ -104,6 +107,17 @@ impl<'a> Terminal<'a> {
         self.throw_away();
     }
 
+    /// What Tab shows below a line when there is more than one way to go on. The terminal is of no
+    /// use afterwards: one shell has a menu open, another has not.
+    fn lists(&self, line: &str, expected: &str) {
+        self.type_in(line);
+        self.type_in("\t\t");
+        self.wait_for(expected, |screen| {
+            let mut below = screen.trim_start().lines().skip(1).flat_map(str::split_whitespace);
+            below.any(|word| word == expected)
+        });
+    }
+
     fn throw_away(&self) {
         Output::of(self.tmux().args(["send-keys", "C-u"])).ends(0);
         self.type_in("clear\n");
@@ -119,8 +133,13 @@ impl Drop for Terminal<'_> {
 }
 
 fn in_each_shell(lab: &Lab, test: impl Fn(&Terminal)) {
+    after(":", lab, test);
+}
+
+/// The same after a script has made of the machine what the test needs.
+fn after(script: &str, lab: &Lab, test: impl Fn(&Terminal)) {
     for shell in &SHELLS {
-        test(&Terminal::start(lab, shell));
+        test(&Terminal::start(lab, shell, script));
     }
 }
 
@@ -136,31 +155,38 @@ fn verbs_options_and_files() {
     });
 }
 
-#[test]
-fn names_of_the_policy_on_the_line() {
-    let lab = Lab::new();
-    lab.policy(&core(&["uplink7"], "100"));
-    in_each_shell(&lab, |terminal| {
-        terminal.completes(
-            "mpls-xdp replay policy.toml --interface up",
-            "mpls-xdp replay policy.toml --interface uplink7",
-        );
-    });
-}
+/// A kernel that accepts MPLS on one interface and on `lo`.
+const MPLS: &str = "mount -t tmpfs none /proc/sys/net; cd /proc/sys/net; \
+                    mkdir -p mpls/conf/lo mpls/conf/wire9 mpls/conf/wild; \
+                    echo 1 > mpls/conf/lo/input; echo 1 > mpls/conf/wire9/input; \
+                    echo 0 > mpls/conf/wild/input; cd - > /dev/null";
 
 #[test]
-fn names_of_the_policy_in_force() {
+fn names_of_ingresses_interfaces_reasons_and_entries() {
+    // The policy on the line names others than the one in force.
     let (lab, _wire) = Lab::filtering("uplink7");
+    lab.apply(&core(&["uplink7"], "100")).ends(0);
     fs::remove_file(lab.store.directory().join("policy.toml")).unwrap();
+    lab.file("other.toml", core(&["up5"], "100"));
     let folders: Vec<&str> =
         lab.store.arguments().iter().map(|word| word.to_str().unwrap()).collect();
     let folders = folders.join(" ");
-    in_each_shell(&lab, |terminal| {
-        terminal.completes(&format!("mpls-xdp {folders} stats at"), "stats at-uplink7");
-        terminal.completes(
-            &format!("mpls-xdp {folders} detach --interface up"),
-            "detach --interface uplink7",
-        );
+    after(MPLS, &lab, |terminal| {
+        for (line, expected) in [
+            ("capture --ingress at", "at-uplink7"),
+            ("capture --reason label_out_of_v", "label_out_of_vrf"),
+            ("detach --interface up", "uplink7"),
+            ("explain other.toml --interface u", "up5"),
+            ("help reason label_out_of_v", "label_out_of_vrf"),
+            ("init --core w", "wire9"),
+            ("replay other.toml --interface u", "up5"),
+            ("stats at", "at-uplink7"),
+        ] {
+            let (words, _) = line.rsplit_once(' ').unwrap();
+            terminal
+                .completes(&format!("mpls-xdp {folders} {line}"), &format!("{words} {expected}"));
+        }
+        terminal.lists(&format!("mpls-xdp {folders} rollback "), "1");
     });
 }
 

@@ -1,5 +1,7 @@
 //! Taking the filter off.
 
+use serde_json::json;
+
 use super::support::{Lab, core, is_bare};
 
 #[test]
@@ -37,6 +39,34 @@ fn detach_all_leaves_nothing_and_may_be_repeated() {
     lab.apply(&core(&["eth1"], "100")).ends(0).prints(&["generation 1"]);
     assert_eq!(lab.packets("at-eth1", "/dropped"), 0);
     lab.take_down();
+}
+
+#[test]
+fn as_json_it_names_the_interfaces_and_the_offloads_that_are_on_again() {
+    let lab = Lab::new();
+    let _wires = ["eth1", "eth2"].map(|name| lab.wire(name));
+    lab.apply(&core(&["eth1", "eth2"], "100")).ends(0);
+    let detach = |options: &[&str]| {
+        let output = lab.run([&["detach", "--json"], options].concat()).ends(0);
+        assert_eq!(output.stdout.lines().count(), 1, "{output}");
+        output.json()
+    };
+    let offloads = |interface: &str| {
+        ["rx-vlan-offload", "rx-vlan-stag-hw-parse"]
+            .map(|offload| json!({"interface": interface, "offload": offload}))
+    };
+    let one =
+        json!({"schema": 1, "all": false, "detached": ["eth1"], "offloads": offloads("eth1")});
+    assert_eq!(detach(&["--interface", "eth1"]), one);
+    let again = json!({"schema": 1, "all": false, "detached": [], "offloads": []});
+    assert_eq!(detach(&["--interface", "eth1"]), again);
+    let output = lab.run(["detach", "--interface", "eth9", "--json"]).ends(1).says(&["eth9"]);
+    assert_eq!(output.stdout, "");
+    let all = json!({"schema": 1, "all": true, "detached": ["eth2"], "offloads": offloads("eth2")});
+    assert_eq!(detach(&["--all"]), all);
+    assert!(is_bare(lab.store.bpffs()));
+    let nothing = json!({"schema": 1, "all": true, "detached": [], "offloads": []});
+    assert_eq!(detach(&["--all"]), nothing);
 }
 
 #[test]

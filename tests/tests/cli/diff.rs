@@ -100,6 +100,60 @@ fn what_changes_is_counted_by_context_ingress_and_rule() {
 }
 
 #[test]
+fn a_dry_run_as_json_is_the_difference_and_what_happens_to_interfaces() {
+    let (lab, [wire, _core]) = Lab::with_peer(MONITORED);
+    let _third = lab.wire("eth3");
+    let before = lab.healthy();
+    let moved = policy(MONITORED, "monitor").replace("eth2", "eth3");
+    let difference = lab.diff(&moved);
+    let path = lab.policy(&moved);
+    let path = path.to_str().unwrap();
+    wire.port.set_feature("rx-vlan-hw-parse", true).unwrap();
+    let dry = |options: &[&str]| {
+        let output = lab.run([&["apply", path, "--dry-run", "--json"], options].concat()).ends(0);
+        assert_eq!(output.stdout.lines().count(), 1, "{output}");
+        (output.json(), output)
+    };
+    let (mut said, _) = dry(&[]);
+    let interfaces = json!({
+        "generation": 2,
+        "attach": ["eth3"],
+        "keep": ["eth1"],
+        "other_mode": [],
+        "replace": [],
+        "detach": ["eth2"],
+        "offloads": [
+            {"interface": "eth1", "offload": "rx-vlan-offload"},
+            {"interface": "eth3", "offload": "rx-vlan-offload"},
+            {"interface": "eth3", "offload": "rx-vlan-stag-hw-parse"},
+        ],
+        "uncovered": [],
+    });
+    for (name, value) in interfaces.as_object().unwrap() {
+        assert_eq!(said.as_object_mut().unwrap().remove(name).as_ref(), Some(value), "{name}");
+    }
+    assert_eq!(said, difference);
+    assert_eq!(dry(&["--mode", "generic"]).0["other_mode"], json!(["eth1"]));
+    wire.port.set_feature("rx-vlan-hw-parse", false).unwrap();
+    assert_eq!(lab.healthy(), before);
+
+    // Without the text of the policy in force nothing can be compared, but all else is known.
+    let folder = lab.store.state().join(format!("netns-{}", lab.router.id().cookie));
+    std::fs::remove_file(folder.join("history.json")).unwrap();
+    let (said, output) = dry(&[]);
+    let why = said["not_compared"].as_str().unwrap();
+    assert!(why.contains("not in the history"), "{why}");
+    assert_eq!((&said["schema"], &said["attach"]), (&json!(1), &json!(["eth3"])));
+    assert_eq!(said.get("from"), None);
+    output.says(&["no comparison"]);
+    lab.run(["apply", "/nowhere", "--dry-run", "--json"]).ends(1);
+    let invalid = lab.file("invalid.toml", "version = 2\n");
+    let output = lab.run(["apply", "--dry-run", "--json", invalid.to_str().unwrap()]).ends(3);
+    assert_eq!(output.stdout, "");
+    lab.take_down();
+}
+
+#[test]
 fn traffic_of_rules_that_go_would_be_refused() {
     let (lab, [peer, core]) = Lab::with_peer(MONITORED);
     peer.passes(&[100, 100, 500, 501, 502, 900]);

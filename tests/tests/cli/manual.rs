@@ -60,9 +60,15 @@ fn each_command_has_a_page_that_says_everything() {
         ]);
         assert!(!shown.stdout.contains("mpls-xdp-man(8)"), "{shown}");
     }
-    for command in ["apply", "check", "detach", "reattach", "replay", "stats", "status"] {
-        let page = pages.iter().find(|page| page.ends_with(format!("mpls-xdp-{command}.8")));
-        shown(page.unwrap()).prints(&["EXAMPLES", &format!("mpls-xdp {command}")]);
+    // Every page but the first one is a command's, and shows the examples of its help.
+    for page in pages.iter().filter(|page| !page.ends_with("mpls-xdp.8")) {
+        let name = page.file_stem().unwrap().to_str().unwrap().strip_prefix("mpls-xdp-").unwrap();
+        let words: Vec<&str> = name.split('-').collect();
+        let help = lab.run([&words[..], &["--help"]].concat()).ends(0).stdout;
+        let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{help}"));
+        let lines: Vec<&str> = examples.lines().map(str::trim).collect();
+        assert!(lines.len() >= 2, "{help}");
+        shown(page).prints(&["EXAMPLES"]).prints(&lines);
     }
 }
 

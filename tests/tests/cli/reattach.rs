@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use super::support::{Lab, core, ip};
 
 /// What the udev rule looks for.
@@ -77,6 +79,26 @@ fn a_renamed_interface_follows_its_new_name_after_an_apply() {
     lab.apply(&policy).ends(0);
     lab.run(["reattach"]).ends(0);
     assert_eq!(lab.unhealthy().attached()["eth2"], "native");
+}
+
+#[test]
+fn as_json_it_names_what_is_filtered_now_and_what_is_not() {
+    let lab = Lab::new();
+    let wire = lab.wire("eth1");
+    let policy = core(&["eth1", "eth2", "eth3"], "100");
+    lab.apply(&policy).ends(0);
+    let nothing = json!({"schema": 1, "attached": [], "failed": []});
+    assert_eq!(lab.run(["reattach", "--json"]).ends(0).json(), nothing);
+    drop(wire);
+    ip(&lab.router, "link set eth1 down name eth2");
+    let _third = lab.wire("eth3");
+    let output = lab.run(["reattach", "--json"]).ends(1).says(&["eth2 was renamed"]);
+    assert_eq!(output.stdout.lines().count(), 1, "{output}");
+    let said = output.json();
+    assert_eq!((&said["schema"], &said["attached"]), (&json!(1), &json!(["eth3"])));
+    assert_eq!(said["failed"].as_array().unwrap().len(), 1);
+    assert_eq!(said["failed"][0]["interface"], "eth2");
+    assert!(said["failed"][0]["error"].as_str().unwrap().contains("renamed"), "{said}");
 }
 
 #[test]

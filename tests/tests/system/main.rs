@@ -4,7 +4,11 @@
 //! machine's own systemd, if it runs one, is not asked.
 
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
 mod machine;
+#[cfg(test)]
+mod metrics;
 #[cfg(test)]
 mod package;
 #[cfg(test)]

@@ -47,7 +47,7 @@ fn machine(policy: &str) -> Files {
     files
 }
 
-fn booted() -> Machine {
+pub fn booted() -> Machine {
     with_frr(machine(POLICY)).boot()
 }
 

@@ -5,6 +5,7 @@
 
 mod clock;
 mod history;
+mod notice;
 mod user;
 mod watch;
 
@@ -17,6 +18,7 @@ use self::history::{Awaiting, Condition, History, InForce, KeptPolicy, Record};
 pub(super) use self::{clock::now, history::forget};
 pub use self::{
     history::{Entry, How, KEPT, Outcome},
+    notice::Notice,
     watch::watch,
 };
 use super::{
@@ -334,7 +336,7 @@ impl Change {
         };
         let result = started.and_then(|()| match &plan {
             Some(plan) => apply(session, plan, options),
-            None => take_off(session),
+            None => take_off(session).map(drop),
         });
         if result.is_ok()
             && let Some(record) = match again {

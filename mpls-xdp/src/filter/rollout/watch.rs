@@ -22,7 +22,10 @@ use rustix::{
     },
 };
 
-use super::{Change, Condition, History, How, RolloutError, Terms, clock, returns_to};
+use super::{
+    Change, Condition, Earlier, History, How, InForce, Notice, RolloutError, Terms, clock,
+    returns_to,
+};
 use crate::{
     filter::{FilterError, Folders, Session},
     router,
@@ -32,12 +35,17 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Waits as long as the policy in force awaits a confirmation, and returns to the one before when
-/// none has come in time. Calls `ready` when it watches; until then nothing may depend on it.
+/// none has come in time. Calls `ready` when it watches; until then nothing may depend on it. Calls
+/// `tell` for what happens then.
 ///
 /// # Errors
 ///
 /// When another process watches already, or the state is gone.
-pub fn watch(folders: &Folders, ready: impl FnOnce()) -> Result<(), FilterError> {
+pub fn watch(
+    folders: &Folders,
+    ready: impl FnOnce(),
+    tell: &dyn Fn(&Notice),
+) -> Result<(), FilterError> {
     let state = folders.state_of(router::namespace_cookie()?);
     let Some(lock) = lock(&state)? else {
         let error = io::Error::new(io::ErrorKind::ResourceBusy, "another process watches already");
@@ -45,10 +53,26 @@ pub fn watch(folders: &Folders, ready: impl FnOnce()) -> Result<(), FilterError>
     };
     let alarm = Alarm::new(&state).map_err(wait_failed)?;
     ready();
+    let result = wait(folders, &state, lock, &alarm, tell);
+    if let Err(error) = &result {
+        tell(&Notice::GaveUp { error: error.to_string() });
+    }
+    result
+}
+
+/// Looks whenever something has changed or it is time, until nothing is awaited any more.
+fn wait(
+    folders: &Folders,
+    state: &Path,
+    lock: File,
+    alarm: &Alarm,
+    tell: &dyn Fn(&Notice),
+) -> Result<(), FilterError> {
+    let mut told = None;
     loop {
         let next = match Session::open(folders, || ()) {
             Ok(session) => {
-                let next = look(&session);
+                let next = look(&session, tell);
                 // What this process wrote itself must not wake it.
                 alarm.forget_changes().map_err(wait_failed)?;
                 if let Ok(None) = next {
@@ -62,8 +86,19 @@ pub fn watch(folders: &Folders, ready: impl FnOnce()) -> Result<(), FilterError>
             Err(error) => Err(error),
         };
         let until = match next {
-            Ok(deadline) => deadline.unwrap_or_default(),
-            Err(_) => clock::after(RETRY),
+            Ok(deadline) => {
+                told = None;
+                deadline.unwrap_or_default()
+            }
+            Err(error) => {
+                // Once, not with each attempt.
+                let error = error.to_string();
+                if told.as_ref() != Some(&error) {
+                    tell(&Notice::CannotLook { error: error.clone() });
+                    told = Some(error);
+                }
+                clock::after(RETRY)
+            }
         };
         alarm.wait(until).map_err(wait_failed)?;
     }
@@ -75,11 +110,16 @@ fn wait_failed(error: Errno) -> FilterError {
 
 /// Returns to the policy before if it is time; otherwise says when to look again, or that there is
 /// nothing to wait for.
-fn look(session: &Session) -> Result<Option<u64>, FilterError> {
+fn look(session: &Session, tell: &dyn Fn(&Notice)) -> Result<Option<u64>, FilterError> {
     let history = History::read(session)?;
-    let Some((_, awaiting)) = history.awaiting() else {
+    let Some((record, awaiting)) = history.awaiting() else {
+        if history.in_force != InForce::Nothing && history.present().is_none() {
+            // It cannot be known any more what awaits a confirmation.
+            tell(&Notice::GaveUp { error: RolloutError::NotInHistory.to_string() });
+        }
         return Ok(None);
     };
+    let expired = record.name().unwrap_or_default();
     if clock::since_boot() < awaiting.deadline {
         return Ok(Some(awaiting.deadline));
     }
@@ -87,20 +127,25 @@ fn look(session: &Session) -> Result<Option<u64>, FilterError> {
     let returned = target
         .and_then(|target| Change::back_to(session, history, target, How::Automatic, false))
         .and_then(|change| change.carry_out(session, Terms::Stays, || Ok(())));
-    match returned {
-        Ok(_) => Ok(None),
-        Err(error) => {
-            let mut history = History::read(session)?;
-            let Some(record) = history.present_mut() else {
-                return Ok(None);
-            };
-            let Condition::Awaiting(awaiting) = &mut record.condition else {
-                // It failed only after the old policy was in force again.
-                return Ok(None);
-            };
-            awaiting.failure = Some(error.to_string());
+    let trouble = returned.err().map(|error| error.to_string());
+    let mut history = History::read(session)?;
+    let present = history.present_mut();
+    let in_force = present.as_ref().and_then(|record| record.policy.as_ref()).map(Earlier::from);
+    let condition = present.map(|record| &mut record.condition);
+    match (trouble, condition, in_force) {
+        (Some(error), Some(Condition::Awaiting(awaiting)), Some(expired)) => {
+            // Once, not with each attempt.
+            if awaiting.failure.as_ref() != Some(&error) {
+                tell(&Notice::CannotGoBack { expired, error: error.clone() });
+            }
+            awaiting.failure = Some(error);
             history.store()?;
             Ok(Some(clock::after(RETRY)))
+        }
+        // What failed, did so only after the old policy was in force again.
+        (trouble, _, in_force) => {
+            tell(&Notice::WentBack { expired, in_force, trouble });
+            Ok(None)
         }
     }
 }
