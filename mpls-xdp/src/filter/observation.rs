@@ -1,5 +1,7 @@
 //! A look at the filter that keeps no command from its work, nor waits for one.
 
+use std::path::Path;
+
 use super::{FilterError, Folders, Stats, Status, stats::stats_of, status::status_of};
 use crate::{kernel::Pins, router};
 
@@ -22,11 +24,13 @@ pub struct Observation {
 ///
 /// When no policy is applied, or the kernel cannot be asked.
 pub fn observe(folders: &Folders) -> Result<Observation, FilterError> {
-    let pins = Pins::new(&folders.bpffs, router::namespace_cookie()?)?;
+    let namespace = router::namespace_cookie()?;
+    let pins = Pins::new(&folders.bpffs, namespace)?;
+    let state = folders.state_of(namespace);
     let mut last = Err(FilterError::KeepsChanging);
     for _ in 0..ATTEMPTS {
         let before = pins.maps()?;
-        last = look(&pins);
+        last = look(&pins, &state);
         // Counter slots get other names only after the policy was changed twice.
         let steady = before == pins.maps()?;
         match &last {
@@ -39,8 +43,8 @@ pub fn observe(folders: &Folders) -> Result<Observation, FilterError> {
     last
 }
 
-fn look(pins: &Pins) -> Result<Observation, FilterError> {
-    Ok(Observation { status: status_of(pins)?, stats: stats_of(pins)? })
+fn look(pins: &Pins, state: &Path) -> Result<Observation, FilterError> {
+    Ok(Observation { status: status_of(pins, state)?, stats: stats_of(pins)? })
 }
 
 impl Observation {

@@ -22,7 +22,7 @@ pub struct Folders {
 
 impl Folders {
     /// Where the state of the network namespace with this cookie is.
-    pub(super) fn state_of(&self, namespace: u64) -> PathBuf {
+    pub(crate) fn state_of(&self, namespace: u64) -> PathBuf {
         self.state.join(format!("netns-{namespace}"))
     }
 }
