@@ -1,7 +1,10 @@
 //! `mpls-xdp top`.
 
+mod label_view;
+mod labels;
 mod meter;
 mod model;
+mod sampling;
 mod screen;
 #[cfg(test)]
 mod tests;
@@ -21,11 +24,12 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     task::spawn_blocking,
-    time::{MissedTickBehavior, interval_at},
+    time::{MissedTickBehavior, interval_at, sleep},
 };
 
 use self::{
     model::{Flow, Model},
+    sampling::Watch,
     screen::Screen,
 };
 
@@ -61,10 +65,13 @@ type Look = (Instant, Result<Observation, FilterError>);
 
 async fn show(folders: &Folders, mut model: Model) -> Result<()> {
     let mut ends = Ends::new()?;
+    // Ended after the screen: nobody has to look at it meanwhile.
+    let mut labels = Watch::start(folders.clone(), model.interval);
     let mut screen = Screen::enter()?;
     let mut looks = looks(folders.clone(), model.interval);
     let mut events = events();
     loop {
+        labels.show(model.shows_labels());
         screen.draw(|frame| view::draw(frame, &mut model)).context("cannot draw")?;
         tokio::select! {
             event = events.recv() => match event {
@@ -82,7 +89,13 @@ async fn show(folders: &Folders, mut model: Model) -> Result<()> {
                 Some((at, look)) => model.look(at, look.map_err(|error| error.to_string())),
                 None => bail!("the counters are not read any more"),
             },
+            seen = labels.next() => match seen {
+                Some(seen) => model.see(seen),
+                None => bail!("frames are not sampled any more"),
+            },
             () = ends.any() => return Ok(()),
+            // The seconds until it must be confirmed are told also between two looks.
+            () = sleep(Duration::from_secs(1)), if model.confirm_within().is_some() => {}
         }
     }
 }
