@@ -103,7 +103,7 @@ enum Command {
     Status(status::Arguments),
     /// Show the counters (root)
     Stats(stats::Arguments),
-    /// Watch every ingress on the screen: rates, reasons, rules (root)
+    /// Watch every ingress on the screen: rates, reasons, labels, rules (root)
     Top(top::Arguments),
     /// Hand state and counters to Prometheus (root)
     Metrics(metrics::Arguments),

@@ -127,7 +127,7 @@ fn heads(model: &Model) -> Vec<Line<'static>> {
         Sampling::Elsewhere(number) => {
             let who = number
                 .map_or_else(|| "Another process".to_owned(), |number| format!("Process {number}"));
-            format!("{who} samples now (capture?): labels go on here when it ends.")
+            format!("{who} samples now (capture or top): labels go on here when it ends.")
         }
         Sampling::Failed(why) => format!("Not sampled: {why}"),
     };
@@ -167,8 +167,8 @@ fn ago(seconds: u64) -> String {
     match seconds {
         0 => "now".to_owned(),
         1..100 => format!("{seconds}s"),
-        ..6_000 => format!("{}m", seconds / 60),
-        ..360_000 => format!("{}h", seconds / 3_600),
+        100..6_000 => format!("{}m", seconds / 60),
+        6_000..360_000 => format!("{}h", seconds / 3_600),
         _ => format!("{}d", seconds / 86_400),
     }
 }

@@ -33,7 +33,9 @@ use self::{
     screen::Screen,
 };
 
-/// Rates of every ingress, and why frames are refused there. Press ? for the keys.
+/// Rates of every ingress, why frames are refused there, and which labels they had. Labels come from
+/// samples, at most 10 a second for each ingress and reason, which are taken only while the screen
+/// shows labels and nobody captures. Press ? for the keys.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Look again every SECONDS

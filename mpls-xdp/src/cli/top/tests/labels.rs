@@ -169,11 +169,11 @@ fn it_is_told_when_labels_do_not_go_on() {
     for (sampling, text) in [
         (
             Sampling::Elsewhere(Some(4_194_304)),
-            "Process 4194304 samples now (capture?): labels go on here when it ends.",
+            "Process 4194304 samples now (capture or top): labels go on here when it ends.",
         ),
         (
             Sampling::Elsewhere(None),
-            "Another process samples now (capture?): labels go on here when it ends.",
+            "Another process samples now (capture or top): labels go on here when it ends.",
         ),
         (Sampling::Soon, "Another command is at work: labels come in a moment."),
         (Sampling::Failed("no policy".to_owned()), "Not sampled: no policy"),
