@@ -107,7 +107,7 @@ enum Command {
     Status(status::Arguments),
     /// Show the counters (root)
     Stats(stats::Arguments),
-    /// Watch every ingress on the screen: rates, reasons, rules (root)
+    /// Watch every ingress on the screen: rates, reasons, labels, rules (root)
     #[command(after_long_help = "Examples:
   mpls-xdp top
       Press ? there for the keys

@@ -5,6 +5,7 @@ mod apply;
 mod baseline;
 mod detach;
 mod forecast;
+pub(crate) mod hold;
 mod hotplug;
 mod observation;
 mod offload;

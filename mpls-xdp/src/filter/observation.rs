@@ -1,6 +1,6 @@
 //! A look at the filter that keeps no command from its work, nor waits for one.
 
-use std::{collections::BTreeSet, ffi::OsString};
+use std::{collections::BTreeSet, ffi::OsString, path::Path};
 
 use super::{FilterError, Folders, Stats, Status, stats::stats_of, status::status_of};
 use crate::{
@@ -27,11 +27,13 @@ pub struct Observation {
 ///
 /// When no policy is applied, or the kernel cannot be asked.
 pub fn observe(folders: &Folders) -> Result<Observation, FilterError> {
-    let pins = Pins::new(&folders.bpffs, router::namespace_cookie()?)?;
+    let namespace = router::namespace_cookie()?;
+    let pins = Pins::new(&folders.bpffs, namespace)?;
+    let state = folders.state_of(namespace);
     let mut last = Err(FilterError::KeepsChanging);
     for _ in 0..ATTEMPTS {
         let before = stamp(&pins)?;
-        last = look(&pins);
+        last = look(&pins, &state);
         // Counter slots get other names only after the policy was changed twice.
         let steady = before == stamp(&pins)?;
         match &last {
@@ -54,8 +56,8 @@ fn stamp(pins: &Pins) -> Result<(BTreeSet<(OsString, u64)>, Vec<u32>), FilterErr
     Ok((pins.maps()?, writes))
 }
 
-fn look(pins: &Pins) -> Result<Observation, FilterError> {
-    Ok(Observation { status: status_of(pins)?, stats: stats_of(pins)? })
+fn look(pins: &Pins, state: &Path) -> Result<Observation, FilterError> {
+    Ok(Observation { status: status_of(pins, state)?, stats: stats_of(pins)? })
 }
 
 impl Observation {

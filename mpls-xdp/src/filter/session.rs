@@ -22,7 +22,7 @@ pub struct Folders {
 
 impl Folders {
     /// Where the state of the network namespace with this cookie is.
-    pub(super) fn state_of(&self, namespace: u64) -> PathBuf {
+    pub(crate) fn state_of(&self, namespace: u64) -> PathBuf {
         self.state.join(format!("netns-{namespace}"))
     }
 }
@@ -92,7 +92,7 @@ fn locate(folders: &Folders) -> Result<(Pins, PathBuf), FilterError> {
 }
 
 /// A file of the state folder, and whether this process holds its lock now or another one does.
-pub(crate) fn try_lock(state: &Path, name: &str) -> Result<(File, bool), FilterError> {
+fn try_lock(state: &Path, name: &str) -> Result<(File, bool), FilterError> {
     let open = || {
         fs::create_dir_all(state)?;
         let file = File::options().create(true).read(true).append(true).open(state.join(name))?;

@@ -1,5 +1,7 @@
 //! Whether the policy in force is really in force.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::{
@@ -62,20 +64,11 @@ pub struct InterfaceStatus {
 ///
 /// When no policy is applied, or the kernel cannot be asked.
 pub fn read_status(session: &Session) -> Result<Status, FilterError> {
-    let mut status = status_of(&session.pins)?;
-    match rollout::read_confirmation(session) {
-        Ok(confirmation) => {
-            status.problems.extend(confirmation.as_ref().and_then(no_return));
-            status.confirmation = confirmation;
-        }
-        Err(error) => status.problems.push(error.to_string()),
-    }
-    Ok(status)
+    status_of(&session.pins, &session.state)
 }
 
-/// The same without the session, and so without the confirmation that is awaited: whoever asks makes
-/// sure that nothing changed meanwhile.
-pub(super) fn status_of(pins: &Pins) -> Result<Status, FilterError> {
+/// The same without the session: whoever asks makes sure that nothing changed meanwhile.
+pub(super) fn status_of(pins: &Pins, state: &Path) -> Result<Status, FilterError> {
     let active = Active::policy(pins)?;
     let manifest = &active.manifest;
     let links = Links::read()?;
@@ -131,6 +124,14 @@ pub(super) fn status_of(pins: &Pins) -> Result<Status, FilterError> {
                 .to_owned(),
         );
     }
+    let confirmation = match rollout::read_confirmation(state, manifest) {
+        Ok(confirmation) => confirmation,
+        Err(error) => {
+            problems.push(error.to_string());
+            None
+        }
+    };
+    problems.extend(confirmation.as_ref().and_then(no_return));
     Ok(Status {
         schema: 1,
         generation: manifest.generation,
@@ -143,7 +144,7 @@ pub(super) fn status_of(pins: &Pins) -> Result<Status, FilterError> {
         policy_map_bytes: active.map.bytes().into(),
         interfaces,
         uncovered: uncovered(&links, manifest)?,
-        confirmation: None,
+        confirmation,
         problems,
     })
 }

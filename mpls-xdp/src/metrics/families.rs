@@ -93,6 +93,19 @@ impl Families<'_> {
             Some(&Unit::Seconds),
             [(NO_LABELS, status.applied_at)],
         )?;
+        let deadline = status.confirmation.as_ref().map(|awaited| (NO_LABELS, awaited.confirm_by));
+        self.gauge(
+            "confirmation_awaited",
+            "1 when the policy in force goes unless it is confirmed, 0 when it stays",
+            None,
+            [(NO_LABELS, u64::from(deadline.is_some()))],
+        )?;
+        self.gauge(
+            "confirmation_deadline_timestamp",
+            "When the policy before comes back unless the one in force is confirmed, since 1970",
+            Some(&Unit::Seconds),
+            deadline,
+        )?;
         self.gauge(
             "ingresses",
             "Ingresses of the policy in force",

@@ -21,6 +21,7 @@
 //! ```
 
 mod cause;
+mod error;
 mod frame;
 mod ledger;
 mod pcapng;
@@ -31,17 +32,16 @@ use std::{
     collections::{BTreeSet, VecDeque},
     ffi::OsString,
     os::fd::{AsFd, BorrowedFd},
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use mpls_xdp_ebpf::{abi::NONE, sample};
 use nix::time::{ClockId, clock_gettime};
-use thiserror::Error;
 
 pub use self::{
     cause::{Cause, UnknownReason},
+    error::SamplingError,
     frame::{Entry, MacAddress},
     ledger::{Counts, Tally},
     pcapng::SampleWriter,
@@ -55,43 +55,8 @@ use self::{
 use crate::{
     filter::{FilterError, Folders, Session, active::Active},
     kernel::{KernelError, OpenCounters, Pins, PolicyMap, SampleMaps},
+    router,
 };
-
-/// Why frames cannot be sampled.
-#[derive(Debug, Error)]
-pub enum SamplingError {
-    /// The filter.
-    #[error(transparent)]
-    Filter(#[from] FilterError),
-    /// Another process samples.
-    #[error(
-        "{} samples refused frames in this network namespace already, and only one can at a time: \
-         end it first",
-        .0.map_or_else(|| "another process".to_owned(), |number| format!("process {number}"))
-    )]
-    Busy(Option<u32>),
-    /// The programs have no maps for samples.
-    #[error(
-        "the programs in force cannot hand out samples: they are those of an earlier mpls-xdp, or \
-         the pin {0} was removed; apply the policy again"
-    )]
-    NoPins(PathBuf),
-    /// No such ingress.
-    #[error("the policy in force has no ingress {0}; it has {1}")]
-    NoIngress(String, String),
-    /// The filter went away.
-    #[error("the filter was taken off: nothing is refused any more")]
-    TakenOff,
-    /// The clock.
-    #[error("cannot read the clock: {0}")]
-    Clock(#[from] nix::Error),
-}
-
-impl From<KernelError> for SamplingError {
-    fn from(error: KernelError) -> Self {
-        FilterError::from(error).into()
-    }
-}
 
 /// How many frames are sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,14 +170,16 @@ pub struct Sampler {
     ticked: Instant,
     /// Tokens that each bucket has been given so far.
     given: u64,
-    _right: Right,
+    /// Goes last: until then the maps are ours.
+    right: Right,
 }
 
 impl Sampler {
     /// How often the buckets are filled and the policy is looked at.
     pub const INTERVAL: Duration = Duration::from_millis(100);
 
-    /// Starts; calls `waiting` first when another command is at work.
+    /// Starts; calls `waiting` first when another command is at work. One that samples in the
+    /// background gives way, within [`Self::INTERVAL`] as a rule.
     ///
     /// # Errors
     ///
@@ -224,6 +191,41 @@ impl Sampler {
         waiting: impl FnOnce(),
     ) -> Result<Self, SamplingError> {
         let session = Session::open(folders, waiting)?;
+        Self::begin(folders, &session, selection, rates, Right::first)
+    }
+
+    /// Starts to sample for as long as nobody calls [`Self::start`]: then [`Self::tick`] says
+    /// [`SamplingError::GaveWay`], and this is to be dropped at once, since the other one waits.
+    /// Waits for nobody; `None` when another command is at work.
+    ///
+    /// # Errors
+    ///
+    /// When no policy is applied, another process samples, or an ingress does not exist.
+    pub fn start_in_background(
+        folders: &Folders,
+        selection: Selection,
+        rates: Rates,
+    ) -> Result<Option<Self>, SamplingError> {
+        // Who tries again and again must not be in the way of other commands.
+        let namespace = router::namespace_cookie().map_err(FilterError::from)?;
+        if let Some(Taken(number)) = Right::holder(&folders.state_of(namespace))? {
+            return Err(SamplingError::Busy(number));
+        }
+        match Session::try_open(folders)? {
+            Some(session) => {
+                Self::begin(folders, &session, selection, rates, Right::background).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn begin(
+        folders: &Folders,
+        session: &Session,
+        selection: Selection,
+        rates: Rates,
+        right: impl FnOnce(&Session) -> Result<Result<Right, Taken>, FilterError>,
+    ) -> Result<Self, SamplingError> {
         let pins = session.pins().clone();
         let active = Active::policy(&pins)?;
         let manifest = active.manifest;
@@ -238,7 +240,7 @@ impl Sampler {
         if let Some(pin) = SampleMaps::pins(&pins).into_iter().find(|pin| !pin.exists()) {
             return Err(SamplingError::NoPins(pin));
         }
-        let right = Right::take(&session)?.map_err(|Taken(number)| SamplingError::Busy(number))?;
+        let right = right(session)?.map_err(|Taken(number)| SamplingError::Busy(number))?;
         let policy = active.map;
         let read = Stamp::of(&pins, &policy)?;
         let counters = OpenCounters::open(&pins)?;
@@ -265,7 +267,7 @@ impl Sampler {
             started: now,
             ticked: now,
             given: 0,
-            _right: right,
+            right,
         };
         sampler.fill(rates.burst.into());
         sampler.policy.set_sampled(true);
@@ -331,12 +333,15 @@ impl Sampler {
     ///
     /// # Errors
     ///
-    /// When the filter was taken off, or the kernel cannot be asked.
+    /// When the filter was taken off, somebody else goes first, or the kernel cannot be asked.
     pub fn tick(&mut self) -> Result<(), SamplingError> {
         if !self.due().is_zero() {
             return Ok(());
         }
         self.ticked = Instant::now();
+        if let Some(Taken(number)) = self.right.wanted().map_err(SamplingError::Right)? {
+            return Err(SamplingError::GaveWay(number));
+        }
         self.follow()?;
         let nanoseconds = self.started.elapsed().as_nanos();
         let so_far = nanoseconds * u128::from(self.rates.per_second) / 1_000_000_000;

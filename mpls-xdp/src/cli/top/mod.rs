@@ -1,7 +1,10 @@
 //! `mpls-xdp top`.
 
+mod label_view;
+mod labels;
 mod meter;
 mod model;
+mod sampling;
 mod screen;
 #[cfg(test)]
 mod tests;
@@ -21,15 +24,18 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     task::spawn_blocking,
-    time::{MissedTickBehavior, interval_at},
+    time::{MissedTickBehavior, interval_at, sleep},
 };
 
 use self::{
     model::{Flow, Model},
+    sampling::Watch,
     screen::Screen,
 };
 
-/// Rates of every ingress, and why frames are refused there. Press ? for the keys.
+/// Rates of every ingress, why frames are refused there, and which labels they had. Labels come from
+/// samples, at most 10 a second for each ingress and reason, which are taken only while the screen
+/// shows labels and nobody captures. Press ? for the keys.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Look again every SECONDS
@@ -61,10 +67,13 @@ type Look = (Instant, Result<Observation, FilterError>);
 
 async fn show(folders: &Folders, mut model: Model) -> Result<()> {
     let mut ends = Ends::new()?;
+    // Ended after the screen: nobody has to look at it meanwhile.
+    let mut labels = Watch::start(folders.clone(), model.interval);
     let mut screen = Screen::enter()?;
     let mut looks = looks(folders.clone(), model.interval);
     let mut events = events();
     loop {
+        labels.show(model.shows_labels());
         screen.draw(|frame| view::draw(frame, &mut model)).context("cannot draw")?;
         tokio::select! {
             event = events.recv() => match event {
@@ -82,7 +91,13 @@ async fn show(folders: &Folders, mut model: Model) -> Result<()> {
                 Some((at, look)) => model.look(at, look.map_err(|error| error.to_string())),
                 None => bail!("the counters are not read any more"),
             },
+            seen = labels.next() => match seen {
+                Some(seen) => model.see(seen),
+                None => bail!("frames are not sampled any more"),
+            },
             () = ends.any() => return Ok(()),
+            // The seconds until it must be confirmed are told also between two looks.
+            () = sleep(Duration::from_secs(1)), if model.confirm_within().is_some() => {}
         }
     }
 }

@@ -10,7 +10,10 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use mpls_xdp::filter::{CounterRow, IngressStats, Observation, Status};
 use mpls_xdp_ebpf::reason::{InterfaceReason, Reason};
 
-use super::meter::{History, Meter};
+use super::{
+    labels::{LabelRow, Labels},
+    meter::{History, Meter},
+};
 
 /// An ingress with everything that it counted.
 #[derive(Debug)]
@@ -85,6 +88,11 @@ pub(super) enum Page {
     Ingress {
         scrolled: usize,
     },
+    /// Refused labels, from this one on: those of the chosen ingress, or all.
+    Labels {
+        of_chosen: bool,
+        scrolled: usize,
+    },
 }
 
 /// Whether to go on.
@@ -101,13 +109,16 @@ pub(super) struct Model {
     pub(super) status: Status,
     rows: Vec<Row>,
     pub(super) strays: Vec<Stray>,
+    pub(super) labels: Labels,
     at: Instant,
     /// Why the last look failed; what is shown is older then.
     pub(super) failure: Option<String>,
     pub(super) page: Page,
     pub(super) sort: Sort,
     pub(super) totals: bool,
-    pub(super) filter: String,
+    /// What ingresses must have in them to be shown, and what labels must.
+    filter: String,
+    label_filter: String,
     pub(super) typing: bool,
     pub(super) paused: bool,
     pub(super) help: bool,
@@ -125,12 +136,14 @@ impl Model {
             interval,
             rows: Vec::new(),
             strays: Vec::new(),
+            labels: Labels::default(),
             at,
             failure: None,
             page: Page::Ingresses,
             sort: Sort::Refused,
             totals: false,
             filter: String::new(),
+            label_filter: String::new(),
             typing: false,
             paused: false,
             help: false,
@@ -158,6 +171,39 @@ impl Model {
             }
             Err(why) => self.failure = Some(why),
         }
+    }
+
+    /// Takes in which labels were seen. While the screen is paused it changes nothing.
+    pub(super) fn see(&mut self, labels: Labels) {
+        if !self.paused {
+            self.labels = labels;
+        }
+    }
+
+    /// Whether the screen shows labels, so that frames are to be sampled.
+    pub(super) fn shows_labels(&self) -> bool {
+        self.page != Page::Ingresses
+    }
+
+    /// The ingress whose labels are shown; none for all.
+    pub(super) fn labels_of(&self) -> Option<&str> {
+        match self.page {
+            Page::Labels { of_chosen: false, .. } => None,
+            _ => self.chosen.as_deref(),
+        }
+    }
+
+    /// The labels to show.
+    pub(super) fn label_rows(&self) -> Vec<&LabelRow> {
+        self.labels.rows(self.labels_of(), &self.label_filter, self.totals)
+    }
+
+    /// Seconds until the policy must be confirmed, as long as it awaits that; negative when it is
+    /// overdue.
+    pub(super) fn confirm_within(&self) -> Option<i64> {
+        let passed = i64::try_from(self.at.elapsed().as_secs()).unwrap_or(i64::MAX);
+        let passed = if self.paused { 0 } else { passed };
+        self.status.confirmation.as_ref().map(|awaited| awaited.seconds_left - passed)
     }
 
     fn count(&mut self, elapsed: Duration, stats: &mpls_xdp::filter::Stats) {
@@ -232,10 +278,15 @@ impl Model {
     pub(super) fn scroll(&mut self, room: usize) -> usize {
         let visible = self.visible();
         let (chosen, count) = (self.chosen(&visible), visible.len());
-        self.room = room.max(1);
+        self.has_room(room);
         self.above = self.above.min(count.saturating_sub(self.room)).min(chosen);
         self.above = self.above.max((chosen + 1).saturating_sub(self.room));
         self.above
+    }
+
+    /// Lets a page be as long as the screen has room for.
+    pub(super) fn has_room(&mut self, room: usize) {
+        self.room = room.max(1);
     }
 
     /// Does what a key is for.
@@ -257,9 +308,12 @@ impl Model {
             KeyCode::Char('p' | ' ') => self.paused = !self.paused,
             KeyCode::Char('t') => self.totals = !self.totals,
             KeyCode::Char('/') => {
-                self.page = Page::Ingresses;
+                if matches!(self.page, Page::Ingress { .. }) {
+                    self.page = Page::Ingresses;
+                }
                 self.typing = true;
             }
+            KeyCode::Char('l') => self.turn(),
             KeyCode::Up | KeyCode::Char('k') => self.step(-1),
             KeyCode::Down | KeyCode::Char('j') => self.step(1),
             KeyCode::PageUp => self.step(-self.page_length()),
@@ -267,12 +321,10 @@ impl Model {
             KeyCode::Home => self.step(isize::MIN),
             KeyCode::End => self.step(isize::MAX),
             KeyCode::Enter | KeyCode::Right if self.page == Page::Ingresses => self.open(),
-            KeyCode::Enter | KeyCode::Esc | KeyCode::Left | KeyCode::Backspace
-                if self.page != Page::Ingresses =>
-            {
-                self.page = Page::Ingresses;
+            KeyCode::Esc if self.page == Page::Ingresses || !self.label_filter.is_empty() => {
+                self.filter_mut().clear();
             }
-            KeyCode::Esc => self.filter.clear(),
+            KeyCode::Enter | KeyCode::Esc | KeyCode::Left | KeyCode::Backspace => self.close(),
             KeyCode::Char(letter) => {
                 if let Some((_, sort, _)) = Sort::KEYS.iter().find(|(key, ..)| *key == letter) {
                     self.sort = *sort;
@@ -283,15 +335,30 @@ impl Model {
         Flow::Go
     }
 
+    /// The filter of what is shown.
+    pub(super) fn filter(&self) -> &str {
+        match self.page {
+            Page::Labels { .. } => &self.label_filter,
+            _ => &self.filter,
+        }
+    }
+
+    fn filter_mut(&mut self) -> &mut String {
+        match self.page {
+            Page::Labels { .. } => &mut self.label_filter,
+            _ => &mut self.filter,
+        }
+    }
+
     fn typed(&mut self, code: KeyCode) {
         match code {
-            KeyCode::Char(letter) => self.filter.push(letter),
+            KeyCode::Char(letter) => self.filter_mut().push(letter),
             KeyCode::Backspace => {
-                self.filter.pop();
+                self.filter_mut().pop();
             }
             KeyCode::Enter => self.typing = false,
             KeyCode::Esc => {
-                self.filter.clear();
+                self.filter_mut().clear();
                 self.typing = false;
             }
             _ => {}
@@ -309,6 +376,24 @@ impl Model {
         self.page = Page::Ingress { scrolled: 0 };
     }
 
+    /// Goes to the page before.
+    fn close(&mut self) {
+        self.label_filter.clear();
+        self.page = match self.page {
+            Page::Labels { of_chosen: true, .. } => Page::Ingress { scrolled: 0 },
+            _ => Page::Ingresses,
+        };
+    }
+
+    /// Turns to the labels of what is shown, or back.
+    fn turn(&mut self) {
+        match self.page {
+            Page::Ingresses => self.page = Page::Labels { of_chosen: false, scrolled: 0 },
+            Page::Ingress { .. } => self.page = Page::Labels { of_chosen: true, scrolled: 0 },
+            Page::Labels { .. } => self.close(),
+        }
+    }
+
     fn step(&mut self, by: isize) {
         match self.page {
             Page::Ingresses => {
@@ -317,8 +402,8 @@ impl Model {
                 let at = self.chosen(&visible).saturating_add_signed(by).min(last);
                 self.chosen = visible.get(at).map(|row| row.ingress.clone());
             }
-            Page::Ingress { scrolled } => {
-                self.page = Page::Ingress { scrolled: scrolled.saturating_add_signed(by) };
+            Page::Ingress { ref mut scrolled } | Page::Labels { ref mut scrolled, .. } => {
+                *scrolled = scrolled.saturating_add_signed(by);
             }
         }
     }

@@ -11,6 +11,7 @@ use ratatui::{
 };
 
 use super::{
+    label_view,
     meter::{Meter, short},
     model::{Gauge, Model, Page, Row, Sort},
 };
@@ -25,10 +26,12 @@ const PLACE: usize = 12;
 /// Bars that long names leave room for.
 const BARS: usize = 8;
 
-const HELP: [(&str, &str); 14] = [
+const HELP: [(&str, &str); 17] = [
     ("↑ ↓ PgUp PgDn", "choose an ingress, scroll its page"),
     ("Enter", "reasons and rules of the ingress; Enter or Esc goes back"),
-    ("/", "show only ingresses with this in name, interface or mode"),
+    ("l", "refused labels of all ingresses, or of the one that is open"),
+    ("/", "show only ingresses with this in name, interface or mode;"),
+    ("", "labels with this in label, ingress, reason or source"),
     ("Esc", "forget the filter"),
     ("r", "sort by refused: dropped and would drop together"),
     ("a d w", "sort by accepted, dropped, would drop"),
@@ -40,6 +43,7 @@ const HELP: [(&str, &str); 14] = [
     ("would drop", "passed only because the ingress is in mode monitor"),
     ("REFUSED", "the last rates, the newest on the right; each line has"),
     ("", "its own scale"),
+    ("sampled", "labels come from some of the frames, 10/s for each reason"),
 ];
 
 /// Draws everything.
@@ -50,9 +54,20 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model) {
     frame.render_widget(Paragraph::new(head_lines(model, head.width)), head);
     match model.page {
         Page::Ingresses => ingresses(frame, body, model),
+        Page::Labels { of_chosen, scrolled } => {
+            let [title, lines] = label_view::table(model, body.width);
+            let [titles, rows] =
+                Layout::vertical([length(title.len()), Constraint::Min(0)]).areas(body);
+            let scrolled = scrolled.min(lines.len().saturating_sub(usize::from(rows.height)));
+            let lines: Vec<Line<'_>> = lines.into_iter().skip(scrolled).collect();
+            frame.render_widget(Paragraph::new(title), titles);
+            frame.render_widget(Paragraph::new(lines), rows);
+            model.page = Page::Labels { of_chosen, scrolled };
+            model.has_room(usize::from(rows.height));
+        }
         Page::Ingress { scrolled } => {
             let lines = match model.opened() {
-                Some(row) => ingress_lines(row, body.width),
+                Some(row) => ingress_lines(row, model, body.width),
                 None => vec![Line::from("The policy has no such ingress any more. Esc goes back.")],
             };
             let beyond = lines.len().saturating_sub(usize::from(body.height));
@@ -75,7 +90,12 @@ fn head_lines(model: &Model, width: u16) -> Vec<Line<'static>> {
         true => "PAUSED".to_owned(),
         false => format!("every {} s", model.interval.as_secs()),
     };
-    let room = usize::from(width).saturating_sub(pace.len() + 1);
+    let awaited = match model.confirm_within() {
+        Some(seconds @ 0..) => format!("to be confirmed within {seconds} s  "),
+        Some(seconds) => format!("confirmation {} s overdue  ", -seconds),
+        None => String::new(),
+    };
+    let room = usize::from(width).saturating_sub(awaited.len() + pace.len() + 1);
     let title: String = title.chars().take(room).collect();
     let pace = if model.paused { pace.reversed() } else { pace.dim() };
     let sum =
@@ -92,7 +112,7 @@ fn head_lines(model: &Model, width: u16) -> Vec<Line<'static>> {
         line.push(Span::from(format!(" ({})", most.interface)));
     }
     vec![
-        Line::from(vec![format!("{title:room$} ").bold(), pace]),
+        Line::from(vec![format!("{title:room$} ").bold(), awaited.fg(Color::Yellow).bold(), pace]),
         Line::from(line),
         health(model),
         state(model),
@@ -132,21 +152,27 @@ fn health(model: &Model) -> Line<'static> {
 
 /// What the list shows, or what the page is about.
 fn state(model: &Model) -> Line<'static> {
-    if model.page != Page::Ingresses {
-        let title =
-            model.opened().map(|row| format!("{}  {}  {}", row.ingress, row.place, row.mode));
-        return Line::from(title.unwrap_or_default().bold());
-    }
-    let (shown, all) = (model.visible().len(), model.rows().len());
-    let mut spans = vec![Span::from(format!(
-        "{} of {} ingresses, sorted by {}",
-        thousands(shown as u64),
-        thousands(all as u64),
-        model.sort.name()
-    ))];
-    if model.typing || !model.filter.is_empty() {
+    let about = match model.page {
+        Page::Ingresses => format!(
+            "{} of {} ingresses, sorted by {}",
+            thousands(model.visible().len() as u64),
+            thousands(model.rows().len() as u64),
+            model.sort.name()
+        ),
+        Page::Ingress { .. } => {
+            let title =
+                model.opened().map(|row| format!("{}  {}  {}", row.ingress, row.place, row.mode));
+            return Line::from(title.unwrap_or_default().bold());
+        }
+        Page::Labels { .. } => match model.labels_of() {
+            Some(ingress) => format!("Refused labels of {ingress}"),
+            None => "Refused labels of all ingresses".to_owned(),
+        },
+    };
+    let mut spans = vec![Span::from(about)];
+    if model.typing || !model.filter().is_empty() {
         spans.push(Span::from("  filter: "));
-        spans.push(model.filter.clone().bold());
+        spans.push(model.filter().to_owned().bold());
     }
     if model.typing {
         spans.push("_".slow_blink());
@@ -214,7 +240,7 @@ fn ingresses(frame: &mut Frame<'_>, area: Rect, model: &mut Model) {
 }
 
 /// What there is room for, with a mark where something is missing.
-fn clipped(text: &str, width: usize) -> Cow<'_, str> {
+pub(super) fn clipped(text: &str, width: usize) -> Cow<'_, str> {
     if text.chars().count() <= width {
         return Cow::from(text);
     }
@@ -232,8 +258,8 @@ fn heading(title: &str, sort: Sort, model: &Model, right: bool) -> Cell<'static>
     Cell::from(if right { line.right_aligned() } else { line })
 }
 
-/// Rates, reasons and rules of an ingress.
-fn ingress_lines(row: &Row, width: u16) -> Vec<Line<'static>> {
+/// Rates, reasons, refused labels and rules of an ingress.
+fn ingress_lines(row: &Row, model: &Model, width: u16) -> Vec<Line<'static>> {
     let bars = usize::from(width).saturating_sub(50).min(60);
     let mut lines = vec![
         Line::from(format!("{:<12}{:>11}{:>11}{:>14}", "VERDICT", "FRAMES/S", "BITS/S", "FRAMES"))
@@ -278,6 +304,8 @@ fn ingress_lines(row: &Row, width: u16) -> Vec<Line<'static>> {
         lines.push(coloured(line, dropped, Some(Color::Red)));
     }
     lines.push(Line::default());
+    lines.extend(label_view::panel(model, width));
+    lines.push(Line::default());
     lines.push(
         Line::from(format!("{:<30}{:>11}{:>11}{:>14}", "RULE", "FRAMES/S", "BITS/S", "FRAMES"))
             .bold(),
@@ -305,9 +333,12 @@ fn foot_line(model: &Model) -> Line<'static> {
     let keys = match (model.typing, model.page) {
         (true, _) => "type a part of a name   Enter keep   Esc forget",
         (false, Page::Ingresses) => {
-            "↑↓ choose  Enter open  / filter  radwni sort  t totals  p pause  ? help  q quit"
+            "↑↓ choose  Enter open  l labels  / filter  radwni sort  p pause  ? help  q quit"
         }
-        (false, Page::Ingress { .. }) => "↑↓ scroll  Esc back  p pause  ? help  q quit",
+        (false, Page::Ingress { .. }) => "↑↓ scroll  l labels  Esc back  p pause  ? help  q quit",
+        (false, Page::Labels { .. }) => {
+            "↑↓ scroll  / filter  t totals  Esc back  p pause  ? help  q quit"
+        }
     };
     Line::from(keys).dim()
 }

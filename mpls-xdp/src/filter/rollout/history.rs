@@ -14,11 +14,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{RolloutError, clock};
-use crate::filter::{
-    AttachMode, FilterError, Session,
-    active::Active,
-    baseline, digest,
-    session::{unfinished, write},
+use crate::{
+    filter::{
+        AttachMode, FilterError, Session,
+        active::Active,
+        baseline, digest,
+        session::{unfinished, write},
+    },
+    manifest::Manifest,
 };
 
 /// How many policies are kept, the one in force included.
@@ -111,11 +114,17 @@ pub(super) enum InForce {
     Record(u64),
 }
 
+impl From<&Manifest> for InForce {
+    fn from(manifest: &Manifest) -> Self {
+        Self::Record(manifest.entry)
+    }
+}
+
 impl InForce {
     fn read(session: &Session) -> Result<Self, FilterError> {
         let active = Active::find(&session.pins)?;
         Ok(match active.filter(|active| active.manifest.generation > 0) {
-            Some(active) => Self::Record(active.manifest.entry),
+            Some(active) => Self::from(&active.manifest),
             None => Self::Nothing,
         })
     }
@@ -144,7 +153,13 @@ pub(super) struct History {
 impl History {
     /// Reads the history and holds it against the kernel.
     pub(super) fn read(session: &Session) -> Result<Self, FilterError> {
-        let path = file(&session.state);
+        Self::of(&session.state, InForce::read(session)?)
+    }
+
+    /// Reads the history and holds it against what the kernel follows. Without a session, a command
+    /// may change it at any time; what is read is whole.
+    pub(super) fn of(state: &Path, in_force: InForce) -> Result<Self, FilterError> {
+        let path = file(state);
         let stored = match fs::read(&path) {
             Ok(bytes) => {
                 serde_json::from_slice::<HistoryFile>(&bytes)
@@ -154,14 +169,13 @@ impl History {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(FilterError::State { path, source }),
         };
-        let in_force = InForce::read(session)?;
         let highest = stored.iter().map(|record| record.serial).max().unwrap_or(0);
         let next = match in_force {
             InForce::Nothing => highest + 1,
             InForce::Record(serial) => highest.max(serial) + 1,
         };
         let records = borne_out(stored.clone(), in_force);
-        Ok(Self { folder: session.state.clone(), stored, records, in_force, next })
+        Ok(Self { folder: state.to_owned(), stored, records, in_force, next })
     }
 
     /// The record in force: one that took the filter off when no policy is. `None` when nothing was

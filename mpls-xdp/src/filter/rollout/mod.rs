@@ -9,7 +9,11 @@ mod notice;
 mod user;
 mod watch;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Serialize;
 use thiserror::Error;
@@ -25,7 +29,10 @@ use super::{
     ApplyOptions, AttachMode, Baseline, FilterError, Origin, Plan, Session, apply,
     detach::take_off, digest, plan,
 };
-use crate::policy::{self, Policy};
+use crate::{
+    manifest::Manifest,
+    policy::{self, Policy},
+};
 
 /// Why there is no way back, or nothing to confirm.
 #[derive(Debug, Error)]
@@ -329,7 +336,7 @@ impl Change {
             history.store()?;
         }
         let started = match &awaiting {
-            Some(_) if !watch::is_watched(session)? => {
+            Some(_) if !watch::is_watched(&session.state)? => {
                 start_watcher().map_err(|error| RolloutError::NoWatcher(error).into())
             }
             _ => Ok(()),
@@ -360,7 +367,7 @@ impl Change {
         if plan.as_ref().is_some_and(|plan| !again || plan.counts_anew()) {
             Baseline::take(session)?.store(&session.state)?;
         }
-        confirmation(session, &settled)
+        confirmation(&session.state, &settled)
     }
 }
 
@@ -472,16 +479,25 @@ pub fn read_log(session: &Session) -> Result<Log, FilterError> {
     Ok(Log { schema: 1, other_in_force, entries: history.entries() })
 }
 
-/// The confirmation that the policy in force awaits.
+/// The confirmation that the policy in force awaits, by the history in this folder. Waits for no
+/// command and keeps none from its work.
 ///
 /// # Errors
 ///
 /// When the history cannot be read.
-pub(super) fn read_confirmation(session: &Session) -> Result<Option<Confirmation>, FilterError> {
-    confirmation(session, &History::read(session)?)
+pub(super) fn read_confirmation(
+    state: &Path,
+    in_force: &Manifest,
+) -> Result<Option<Confirmation>, FilterError> {
+    let read = || confirmation(state, &History::of(state, in_force.into())?);
+    match read()? {
+        // The process ends after the wait is over, so the history may say by now that it is.
+        Some(Confirmation { watched: false, .. }) => read(),
+        confirmation => Ok(confirmation),
+    }
 }
 
-fn confirmation(session: &Session, history: &History) -> Result<Option<Confirmation>, FilterError> {
+fn confirmation(state: &Path, history: &History) -> Result<Option<Confirmation>, FilterError> {
     let Some((record, awaiting)) = history.awaiting() else {
         return Ok(None);
     };
@@ -494,7 +510,7 @@ fn confirmation(session: &Session, history: &History) -> Result<Option<Confirmat
             .and_then(|serial| history.find(serial))
             .and_then(|record| record.policy.as_ref())
             .map(Earlier::from),
-        watched: watch::is_watched(session)?,
+        watched: watch::is_watched(state)?,
         failure: awaiting.failure.clone(),
     }))
 }

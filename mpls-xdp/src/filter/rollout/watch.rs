@@ -1,7 +1,8 @@
 //! The process that returns to the policy before when no confirmation comes.
 //!
-//! It holds a lock on the folder of the state while it lives, so that others know of it without a
-//! number that might be somebody else's meanwhile. What it does is decided anew each time, from the
+//! It holds locks on the folder of the state while it lives, so that others know of it without a
+//! number that might be somebody else's meanwhile: one that keeps a second such process away, and
+//! one that can be seen without being taken. What it does is decided anew each time, from the
 //! history and the kernel, with all other commands kept out.
 
 use std::{
@@ -27,7 +28,10 @@ use super::{
     returns_to,
 };
 use crate::{
-    filter::{FilterError, Folders, Session},
+    filter::{
+        FilterError, Folders, Session,
+        hold::{self, Hold, hold},
+    },
     router,
 };
 
@@ -150,15 +154,16 @@ fn look(session: &Session, tell: &dyn Fn(&Notice)) -> Result<Option<u64>, Filter
     }
 }
 
-/// Whether a process watches.
-pub(super) fn is_watched(session: &Session) -> Result<bool, FilterError> {
-    Ok(lock(&session.state)?.is_none())
+/// Whether a process watches. Keeps none from it.
+pub(super) fn is_watched(state: &Path) -> Result<bool, FilterError> {
+    let held = File::open(state).and_then(hold::is_held);
+    held.map_err(|source| FilterError::State { path: state.to_owned(), source })
 }
 
-/// The lock of the process that watches; `None` when another process has it.
+/// The locks of the process that watches; `None` when another process has them.
 fn lock(state: &Path) -> Result<Option<File>, FilterError> {
     let locked = File::open(state).and_then(|folder| match folder.try_lock() {
-        Ok(()) => Ok(Some(folder)),
+        Ok(()) => Ok(hold(&folder, Hold::Shared)?.then_some(folder)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     });

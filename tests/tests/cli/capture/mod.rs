@@ -27,7 +27,7 @@ ingress.core = { interface = "eth2", role = "core", contexts = ["red", "blue", "
 "#;
 
 /// A capture that is at work.
-struct Running {
+pub(super) struct Running {
     line: String,
     child: Child,
     stdout: Box<dyn BufRead + Send>,
@@ -38,7 +38,7 @@ struct Running {
 
 impl Running {
     /// Starts a capture and waits until it is at work.
-    fn start(lab: &Lab, options: &[&str]) -> Self {
+    pub(super) fn start(lab: &Lab, options: &[&str]) -> Self {
         Self::start_into(Stdio::piped(), lab, options)
     }
 
@@ -57,11 +57,11 @@ impl Running {
         Self { line: format!("{command:?}"), child, stdout, stderr, announced }
     }
 
-    fn id(&self) -> Pid {
+    pub(super) fn id(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().unwrap())
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         kill(self.id(), signal).unwrap();
     }
 
@@ -73,13 +73,13 @@ impl Running {
     }
 
     /// The next line, which is JSON.
-    fn json(&mut self) -> Value {
+    pub(super) fn json(&mut self) -> Value {
         let line = self.line();
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"))
     }
 
     /// What it says until it has ended.
-    fn end(mut self) -> Output {
+    pub(super) fn end(mut self) -> Output {
         let mut stdout = Vec::new();
         self.stdout.read_to_end(&mut stdout).unwrap();
         let mut stderr = Vec::new();
@@ -89,7 +89,7 @@ impl Running {
     }
 
     /// Ends it as Ctrl-C does.
-    fn interrupt(self) -> Output {
+    pub(super) fn interrupt(self) -> Output {
         self.signal(Signal::SIGINT);
         self.end().ends(0)
     }

@@ -1,5 +1,7 @@
 //! `metrics`: the text as Prometheus' own tools read it, the file, and the HTTP server.
 
+mod awaited;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -171,6 +173,7 @@ fn once_prints_what_promtool_finds_nothing_wrong_with() {
         ("generation".into(), 1.0),
         ("ingresses".into(), 3.0),
         ("problems".into(), 0.0),
+        ("confirmation_awaited".into(), 0.0),
         ("uncovered_interfaces".into(), 0.0),
     ];
     for (series, value) in &expected {

@@ -1,11 +1,13 @@
 //! `top` in a real terminal.
 
+mod labels;
+
 use std::fs;
 
 use rustix::process::{Signal, kill_process};
 
-use super::support::{Lab, Wire, core, wait_for};
-use super::terminal::Terminal;
+use crate::cli::support::{Lab, Wire, core, wait_for};
+use crate::cli::terminal::Terminal;
 
 const POLICY: &str = r#"
 version = 1
@@ -180,6 +182,33 @@ fn a_change_of_the_policy_shows_and_so_does_its_end() {
     lab.apply(POLICY).ends(0);
     terminal.shows(&["generation 1", "core-a", "All interfaces of the policy are filtered."]);
     terminal.press(&["C-c"]);
+    terminal.is_clean_after(0);
+    drop(terminal);
+    lab.take_down();
+}
+
+#[test]
+fn a_confirmation_that_is_awaited_is_in_the_head() {
+    let (lab, _wires) = lab();
+    let terminal = Terminal::new(&lab);
+    terminal.start_top();
+    terminal.shows(&["generation 1"]);
+    lab.apply_with(&core(&["eth2"], "100"), &["--confirm-within", "10m"]).ends(0);
+    let within = |screen: &[String]| -> Option<u64> {
+        let (_, rest) = screen[0].split_once("to be confirmed within ")?;
+        rest.split(' ').next()?.parse().ok()
+    };
+    let screen = terminal.becomes("the time that is left", |screen| within(screen).is_some());
+    let first = within(&screen).unwrap();
+    assert!((500..=600).contains(&first), "{screen:#?}");
+    assert!(screen[0].ends_with(" s  every 1 s"), "{screen:#?}");
+    assert!(screen[2].contains("All interfaces of the policy are filtered."), "{screen:#?}");
+    terminal.becomes("less time", |screen| within(screen).is_some_and(|left| left < first));
+    lab.run(["confirm"]).ends(0);
+    terminal.becomes("no time", |screen| {
+        screen[0].contains("generation 2") && !screen[0].contains("confirm")
+    });
+    terminal.press(&["q"]);
     terminal.is_clean_after(0);
     drop(terminal);
     lab.take_down();

@@ -1,5 +1,7 @@
 //! The model and its drawing, in a terminal that is only a buffer.
 
+mod labels;
+
 use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -322,7 +324,8 @@ fn trouble_is_told_above_everything() {
 #[test]
 fn any_size_is_drawn() {
     let mut screen = Screen::new(&two());
-    for page in [&[][..], &[KeyCode::Enter], &[KeyCode::Char('?')]] {
+    let labels = [KeyCode::Char('l'), KeyCode::Esc, KeyCode::Esc, KeyCode::Char('l')];
+    for page in [&[][..], &[KeyCode::Enter], &labels[..1], &labels, &[KeyCode::Char('?')]] {
         screen.press(page);
         for (width, height) in [(1, 1), (5, 3), (20, 6), (80, 5), (300, 100)] {
             screen.terminal.backend_mut().resize(width, height);
