@@ -443,6 +443,7 @@ fn filter_any(ctx: *mut xdp_md, frame: &impl Frame, len: impl Fn() -> u64) -> u3
 
 /// Filters the frames of one interface whose frames come in one piece.
 #[xdp]
+#[inline(always)]
 fn mpls_xdp(ctx: XdpContext) -> u32 {
     let frame = Linear::of(ctx.ctx);
     filter_linear(&ctx, frame)
@@ -451,6 +452,7 @@ fn mpls_xdp(ctx: XdpContext) -> u32 {
 /// The same where frames may come in fragments. The kernel refuses the other one there, and it
 /// refuses to make frames larger than one piece where the other one is.
 #[xdp(frags)]
+#[inline(always)]
 fn mpls_xdp_frags(ctx: XdpContext) -> u32 {
     let linear = Linear::of(ctx.ctx);
     if linear.len() >= frame::MAX_HEADERS as u64 && frame::parse(&linear) == Framing::Other {

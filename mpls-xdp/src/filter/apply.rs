@@ -311,11 +311,6 @@ fn switch(
         let settings = Settings { slot, policy, counters, fragments, tracing: false };
         FilterProgram::load(settings, Some(pins))
     };
-    if !FilterProgram::maps_are_pinned(pins) {
-        // A program that stays unattached makes what is not there. Its slot is one that exists:
-        // early Linux 6.1 refuses a program that was cut down to "no such interface".
-        load(0, false)?;
-    }
     if let Some(map) = &moved {
         map.pin(pins)?;
     }
@@ -346,6 +341,12 @@ fn switch(
             Ok(PinnedProgram::attach(&mut program, pins, entry.slot, interface, mode)?)
         })?;
         attached.push(pin);
+    }
+    if !FilterProgram::maps_are_pinned(pins) {
+        // Programs make what they share and is not there, and none was loaded: this one stays
+        // unattached. Its slot is one that exists: early Linux 6.1 refuses a program that was cut
+        // down to "no such interface".
+        load(0, false)?;
     }
     Ok(policy.activate(&plan.image, pins)?)
 }

@@ -123,7 +123,7 @@ impl CounterMap {
         let bytes = u32::try_from(bytes).ok().filter(|bytes| u64::from(*bytes) <= MOST_BYTES);
         let bytes = bytes.ok_or(KernelError::TooManyCounters(slots))?;
         let definition = definition::array(BPF_MAP_TYPE_ARRAY, bytes, 1, BPF_F_MMAPABLE);
-        Self::of(MapData::create(definition, "mpls_counters", None)?, slots)
+        Self::of(definition::create(definition, "mpls_counters")?, slots)
     }
 
     /// The pinned map that programs are given for slots up to `end`: a new one, where none has as

@@ -1,6 +1,5 @@
 //! Waits until no program runs that began before.
 
-use aya::maps::MapData;
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
 
 use super::{KernelError, Pins, definition, slot::Slot};
@@ -28,6 +27,6 @@ impl Fence {
     /// When the kernel refuses.
     pub(super) fn wait(&mut self) -> Result<(), KernelError> {
         let any = definition::array(BPF_MAP_TYPE_ARRAY, 4, 1, 0);
-        self.0.put(&MapData::create(any, "mpls_fence", None)?)
+        self.0.put(&definition::create(any, "mpls_fence")?)
     }
 }

@@ -48,7 +48,7 @@ impl PolicyMap {
     pub fn create(image: &[u32], words: u32) -> Result<Self, KernelError> {
         let bytes = policy_map::bytes(words);
         let definition = definition::array(BPF_MAP_TYPE_ARRAY, bytes, 1, BPF_F_MMAPABLE);
-        let map = Self::of(MapData::create(definition, "mpls_policy", None)?)?;
+        let map = Self::of(definition::create(definition, "mpls_policy")?)?;
         map.write(policy_map::FIRST, image);
         map.control(policy_map::SETTLED).store(policy_map::FIRST, Relaxed);
         map.control(policy_map::ACTIVE).store(policy_map::FIRST, Release);
@@ -62,7 +62,11 @@ impl PolicyMap {
     /// When it cannot be opened, or another version of the ABI wrote it.
     pub fn open(path: &Path) -> Result<Self, KernelError> {
         let other_abi = || KernelError::OtherAbi { path: path.to_owned() };
-        let map = match Self::of(MapData::from_pin(path)?) {
+        let map = MapData::from_pin(path)?;
+        if map.info()?.value_size() < policy_map::bytes(abi::FIXED_WORDS) {
+            return Err(other_abi());
+        }
+        let map = match Self::of(map) {
             // Maps of this version can always be mapped.
             Err(KernelError::Memory(_)) => return Err(other_abi()),
             map => map?,

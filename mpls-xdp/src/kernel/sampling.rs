@@ -61,7 +61,7 @@ impl SampleMaps {
         let buckets = Buckets::create(end)?;
         buckets_slot.put(&buckets.map)?;
         let ring = aya_obj::Map::new_from_params(BPF_MAP_TYPE_RINGBUF as u32, 0, 0, RING_BYTES, 0);
-        let ring = MapData::create(ring, "mpls_samples", None)?;
+        let ring = definition::create(ring, "mpls_samples")?;
         samples_slot.put(&ring)?;
         let ring = RingBuf::try_from(Map::RingBuf(ring))?;
         Ok(Self { buckets_slot, samples_slot, buckets, ring })
@@ -177,7 +177,7 @@ impl Buckets {
         let len = (end * 2).next_power_of_two().max(FEWEST_BUCKETS);
         let flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP;
         let definition = definition::array(BPF_MAP_TYPE_ARRAY, BUCKET_BYTES, len, flags);
-        let map = MapData::create(definition, "mpls_buckets", None)?;
+        let map = definition::create(definition, "mpls_buckets")?;
         let mut options = MmapOptions::new();
         options.len(len as usize * size_of::<Bucket>());
         let memory = options.map_raw(map.fd().as_fd().as_raw_fd()).map_err(KernelError::Memory)?;

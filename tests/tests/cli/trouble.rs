@@ -142,8 +142,8 @@ fn a_killed_detach_is_made_good_by_the_next() {
 #[test]
 fn pins_of_another_version_are_refused_with_what_to_do() {
     let (lab, wire) = Lab::filtering("eth1");
-    let image = lab.pin_names().into_iter().find(|name| name.starts_with("image-")).unwrap();
-    let path = lab.pins().join(image);
+    let policy = lab.pin_names().into_iter().find(|name| name.starts_with("policy-")).unwrap();
+    let path = lab.pins().join(policy);
     fs::remove_file(&path).unwrap();
     let mut forged = Array::<_, u64>::create(1, MAPPABLE).unwrap();
     forged.set(0, 0x4d58_ffff, 0).unwrap();
@@ -166,11 +166,11 @@ fn pins_of_another_version_are_refused_with_what_to_do() {
 }
 
 #[test]
-fn an_image_that_is_something_else_is_an_error_and_detach_clears_it() {
+fn a_policy_map_that_is_something_else_is_an_error_and_detach_clears_it() {
     let lab = Lab::new();
     fs::create_dir_all(lab.pins()).unwrap();
     let other = Array::<_, u64>::create(1, 0).unwrap();
-    other.pin(lab.pins().join("image-1-1024")).unwrap();
+    other.pin(lab.pins().join("policy-1024")).unwrap();
     let output = lab.apply(&core(&["eth1"], "300")).ends(1);
     assert!(output.stderr.contains("detach --all"), "{output}");
     lab.take_down();

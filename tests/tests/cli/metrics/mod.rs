@@ -398,14 +398,12 @@ fn an_apply_at_work_makes_no_scrape_fail_or_wait() {
 fn a_scrape_that_fails_says_why() {
     let (lab, _wire) = Lab::filtering("eth1");
     let server = Server::start(&lab);
-    // The image of the policy in force: whatever else is pinned says nothing without it.
-    let image = lab.pin_names().into_iter().find(|name| name.starts_with("image-")).unwrap();
-    fs::remove_file(lab.pins().join(image)).unwrap();
+    // The policy in force: whatever else is pinned says nothing without it.
+    let policy = lab.pin_names().into_iter().find(|name| name.starts_with("policy-")).unwrap();
+    fs::remove_file(lab.pins().join(&policy)).unwrap();
     let text = server.metrics("*/*");
     assert_eq!(samples(&text)["mpls_xdp_policy_in_force"], 0.0);
     assert_eq!(samples(&text)["mpls_xdp_problems"], 1.0);
-    let policy = lab.pin_names().into_iter().find(|name| name.starts_with("policy-")).unwrap();
-    fs::remove_file(lab.pins().join(&policy)).unwrap();
     fs::create_dir(lab.pins().join(&policy)).unwrap();
     for _ in 0..2 {
         let answer = server.get("/metrics", "*/*");
