@@ -48,7 +48,7 @@ pub(super) fn take_off(session: &Session) -> Result<Detached, FilterError> {
                 for entry in &mut manifest.interfaces {
                     entry.detached = true;
                 }
-            })?
+            })?;
         }
         Ok(_) | Err(KernelError::OtherAbi { .. } | KernelError::Manifest(_)) => {}
         Err(error) => return Err(error.into()),

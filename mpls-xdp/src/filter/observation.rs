@@ -46,8 +46,11 @@ pub fn observe(folders: &Folders) -> Result<Observation, FilterError> {
     last
 }
 
+/// The pins of maps with their inodes, and how often each policy map was written.
+type Stamp = (BTreeSet<(OsString, u64)>, Vec<u32>);
+
 /// What changes when another policy is written or comes into force.
-fn stamp(pins: &Pins) -> Result<(BTreeSet<(OsString, u64)>, Vec<u32>), FilterError> {
+fn stamp(pins: &Pins) -> Result<Stamp, FilterError> {
     let mut writes = Vec::new();
     for (path, _) in pins.numbered("policy-")? {
         // One that has gone meanwhile is not in the other stamp.

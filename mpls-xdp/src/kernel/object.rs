@@ -18,6 +18,9 @@ pub(super) const DIGEST: &str = env!("KERNEL_OBJECT_DIGEST");
 /// `ld_imm64`, the instruction of 16 bytes that loads a 64-bit number.
 #[expect(clippy::cast_possible_truncation, reason = "an operation code is a byte")]
 const LOAD: u8 = (BPF_LD | BPF_IMM | BPF_DW) as u8;
+/// Its second byte where the number stands for a map: the source register is no register.
+#[expect(clippy::cast_possible_truncation, reason = "half a byte")]
+const MAP_VALUE: u8 = (BPF_PSEUDO_MAP_VALUE as u8) << 4;
 /// Instructions begin at multiples of this many bytes, as do the sections that have them.
 const INSTRUCTION: usize = 8;
 
@@ -58,7 +61,7 @@ fn give(instruction: &mut [u8], given: Given<'_>) {
     let number = match given {
         Given::Number(number) => number,
         Given::Value(map) => {
-            instruction[1] |= (BPF_PSEUDO_MAP_VALUE as u8) << 4;
+            instruction[1] |= MAP_VALUE;
             // The high half is an offset in the value.
             map.as_raw_fd().cast_unsigned().into()
         }
