@@ -203,11 +203,21 @@ impl CounterMap {
         self.memory.len() / size_of::<Counter>()
     }
 
+    /// The counters of each CPU.
+    pub fn by_cpu(&self) -> impl Iterator<Item = impl Iterator<Item = Counter>> {
+        self.shared().chunks_exact(self.slots as usize).map(|cpu| {
+            cpu.iter().map(|counter| Counter {
+                packets: counter.packets.load(Relaxed),
+                bytes: counter.bytes.load(Relaxed),
+            })
+        })
+    }
+
     fn add_to(&self, sums: &mut [Counter]) {
-        for cpu in self.shared().chunks_exact(self.slots as usize) {
+        for cpu in self.by_cpu() {
             for (sum, counter) in sums.iter_mut().zip(cpu) {
-                sum.packets += counter.packets.load(Relaxed);
-                sum.bytes += counter.bytes.load(Relaxed);
+                sum.packets += counter.packets;
+                sum.bytes += counter.bytes;
             }
         }
     }

@@ -25,8 +25,8 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use aya::maps::{Array, Map, MapData};
 use mpls_xdp::filter::digest;
+use mpls_xdp::kernel::PolicyMap;
 use mpls_xdp_tests::demo::Router;
 use mpls_xdp_tests::frame::Frame;
 use mpls_xdp_tests::lab::{HandWritten, hide_btf};
@@ -98,8 +98,8 @@ fn policy(interfaces: &[&str], labels: &str) -> String {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct State {
     pins: BTreeMap<PathBuf, Object>,
-    /// The image that each policy map holds.
-    active: BTreeMap<PathBuf, Option<u32>>,
+    /// The generation that is active in each policy map.
+    active: BTreeMap<PathBuf, u64>,
     files: BTreeMap<PathBuf, Vec<u8>>,
     programs: Vec<Option<u32>>,
     offloads: Vec<[bool; 2]>,
@@ -196,7 +196,8 @@ impl Ground {
         let pins = pins_under(self.router.store().bpffs())?;
         self.seen.extend(pins.values());
         let policy_maps = pins.keys().filter(|path| name(path).starts_with("policy-"));
-        let active = policy_maps.map(|path| Ok((path.clone(), active_image(path)?)));
+        let active =
+            policy_maps.map(|path| Ok((path.clone(), PolicyMap::open(path)?.generation())));
         let links = INTERFACES.iter().map(|name| Ok(&self.router.wire(name)?.interface));
         let links: Vec<_> = links.collect::<Result<_>>()?;
         Ok(State {
@@ -265,12 +266,6 @@ impl Ground {
 
 fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// The number of the image in a policy map, which nobody else reads as an array of numbers.
-fn active_image(policy_map: &Path) -> Result<Option<u32>> {
-    let map = MapData::from_pin(policy_map)?;
-    Ok(Array::<_, u32>::try_from(Map::Array(map))?.get(&0, 0).ok())
 }
 
 /// All files below a folder, with what is in them.

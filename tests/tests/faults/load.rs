@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
-use aya::maps::{Map, MapData, PerCpuArray};
+use mpls_xdp::kernel::CounterMap;
 use mpls_xdp_tests::demo::Router;
 use mpls_xdp_tests::frame::{Frame, IPV4, LabelEntry, MPLS_UPSTREAM};
 use mpls_xdp_tests::lab::{Generator, Namespace, Veth, hide_btf};
@@ -215,14 +215,10 @@ fn of_one_round(stats: &Value) -> Result<Value> {
     Ok(stats)
 }
 
-/// What each CPU has counted, in packets, read from the pinned chunk itself.
+/// What each CPU has counted, in packets, read from the pinned map itself.
 fn packets_by_processor(pins: &Path) -> Result<Vec<u64>> {
-    /// Packets and bytes in turn.
-    type Chunk = [u64; 2048];
-    let map = MapData::from_pin(pins.join("counters-0"))?;
-    let chunk = PerCpuArray::<_, Chunk>::try_from(Map::PerCpuArray(map))?;
-    let processors = chunk.get(&0, 0)?;
-    Ok(processors.iter().map(|counters| counters.iter().step_by(2).sum()).collect())
+    let counters = CounterMap::open(&pins.join("counters-1024"), 1024)?;
+    Ok(counters.by_cpu().map(|slots| slots.map(|counter| counter.packets).sum()).collect())
 }
 
 fn counters_add_up(targets: [&'static str; 2]) -> Result<()> {

@@ -11,11 +11,14 @@ use mpls_xdp_tests::leak::Objects;
 
 use super::bpf::array_word;
 
+/// The name of maps with counters of each CPU.
+const COUNTERS: &str = "mpls_counters";
+
 /// Kernel memory, in KiB.
 pub struct Memory {
     /// Of maps that have one value for all CPUs.
     pub shared: f64,
-    /// Of maps with a value for each CPU.
+    /// Of maps with counters of each CPU.
     pub per_cpu: f64,
 }
 
@@ -37,7 +40,7 @@ impl Memory {
                 waiting.extend(inner);
             }
             let locked = locked(fd.as_fd().as_raw_fd())?;
-            if matches!(kind, MapType::PerCpuArray | MapType::PerCpuHash | MapType::LruPerCpuHash) {
+            if map.name_as_str() == Some(COUNTERS) {
                 memory.per_cpu += locked;
             } else {
                 memory.shared += locked;
