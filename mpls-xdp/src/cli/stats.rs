@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io::{Write as _, stdout},
+    io::{self, BufWriter, Write as _, stdout},
     iter,
     process::ExitCode,
     thread,
@@ -14,6 +14,9 @@ use anyhow::{Result, bail};
 use mpls_xdp::filter::{self, CounterRow, Folders, Stats};
 
 use super::{open, text};
+
+/// Bytes that a pipe takes at a time.
+const PIPE: usize = 64 << 10;
 
 /// Counters go on over policy changes for every ingress and rule whose name stays.
 #[derive(clap::Args)]
@@ -42,19 +45,23 @@ pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> 
     loop {
         let stats = read(folders, arguments.ingress.as_deref())?;
         let now = Instant::now();
-        let lines = lines(&stats, arguments.all);
-        let mut out = AutoStream::auto(stdout().lock());
         if arguments.json {
-            writeln!(out, "{}", serde_json::to_string(&stats)?)?;
+            // An object of thousands of ingresses has megabytes, and no colours to be taken out.
+            let mut out = BufWriter::with_capacity(PIPE, stdout().lock());
+            serde_json::to_writer(&mut out, &stats).map_err(io::Error::from)?;
+            writeln!(out)?;
+            out.flush()?;
         } else {
+            let lines = lines(&stats, arguments.all);
             let rates = before.as_ref().map(|(then, rows)| (now.duration_since(*then), rows));
+            let mut out = AutoStream::auto(stdout().lock());
             writeln!(out, "{}", render(&stats, &lines, rates))?;
+            out.flush()?;
+            before = Some((now, lines.into_iter().collect()));
         }
-        out.flush()?;
         let Some(seconds) = arguments.watch else {
             return Ok(ExitCode::SUCCESS);
         };
-        before = Some((now, lines.into_iter().collect()));
         thread::sleep(Duration::from_secs(seconds.into()));
     }
 }

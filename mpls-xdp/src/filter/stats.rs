@@ -200,12 +200,15 @@ fn ingress(entry: &IngressEntry, count: impl Fn(u32) -> CounterRow) -> IngressSt
         dropped: by_mode(reason, false),
         would_drop: by_mode(reason, true),
     });
-    let rules: Vec<RuleStats> = entry
+    let mut rules: Vec<RuleStats> = entry
         .rules
         .iter()
         .map(|rule| RuleStats { rule: rule.name.clone(), counter: count(rule.slot) })
         .collect();
-    let (special, named) = rules.split_first().map_or((None, &[][..]), |(s, n)| (Some(s), n));
+    // The rule of special-purpose labels is shown behind those that have names of their own.
+    if !rules.is_empty() {
+        rules.rotate_left(1);
+    }
     // What rules accepted that the policy has no more still counts for the ingress.
     let Base { packets, bytes } = entry.accepted_before;
     let leaving: CounterRow = entry.leaving.iter().map(|slot| count(*slot)).sum();
@@ -221,7 +224,7 @@ fn ingress(entry: &IngressEntry, count: impl Fn(u32) -> CounterRow) -> IngressSt
         reasons: Ordered(
             refused.iter().map(|row| (row.reason.name(), row.dropped + row.would_drop)).collect(),
         ),
-        rules: named.iter().chain(special).cloned().collect(),
+        rules,
         refused: refused.to_vec(),
     }
 }
