@@ -21,7 +21,8 @@ use super::{
 use crate::{
     compile,
     kernel::{
-        CounterMap, Counters, FilterProgram, KernelError, PinnedProgram, PolicyMap, Settings,
+        CounterMap, Counters, FilterProgram, KernelError, PinnedProgram, PolicyMap, ProgramLoader,
+        Settings,
     },
     manifest::{InterfaceEntry, Manifest},
     policy::Policy,
@@ -307,9 +308,10 @@ fn switch(
         Counters::forget(pins)?;
     }
     let counters = &CounterMap::pinned_for(pins, plan.manifest.counter_end())?;
-    let load = |slot, fragments| {
-        let settings = Settings { slot, policy, counters, fragments, tracing: false };
-        FilterProgram::load(settings, Some(pins))
+    let mut loader = None;
+    let mut load = |slot, fragments| {
+        let loader = loader.get_or_insert_with(|| ProgramLoader::new(Some(pins)));
+        loader.load(Settings { slot, policy, counters, fragments, tracing: false })
     };
     if let Some(map) = &moved {
         map.pin(pins)?;

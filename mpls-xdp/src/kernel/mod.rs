@@ -17,7 +17,7 @@ use aya::{EbpfError, maps::MapError, pin::PinError, programs::ProgramError};
 use thiserror::Error;
 
 use self::fence::Fence;
-pub(crate) use self::program::UNTOUCHED;
+pub(crate) use self::program::{ProgramLoader, UNTOUCHED};
 pub use self::{
     counters::{CounterMap, Counters, OpenCounters},
     link::PinnedProgram,

@@ -58,6 +58,42 @@ impl Settings<'_> {
     }
 }
 
+/// Loads copies. It reads the kernel's own types when it is made, which takes longer than anything
+/// but the verifier: so many copies, one loader.
+pub(crate) struct ProgramLoader(EbpfLoader<'static>);
+
+impl ProgramLoader {
+    /// A loader of programs that share the maps of `pins`.
+    pub(crate) fn new(pins: Option<&Pins>) -> Self {
+        let mut loader = EbpfLoader::new();
+        if let Some(pins) = pins {
+            loader
+                .map_pin_path("FENCE", pins.path(fence::FENCE))
+                .map_pin_path("TRACE", pins.path(TRACE))
+                .map_pin_path("BUCKETS", pins.path(sampling::BUCKETS))
+                .map_pin_path("SAMPLES", pins.path(sampling::SAMPLES));
+        }
+        Self(loader)
+    }
+
+    /// Loads a copy, and makes the maps that are not there.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses it.
+    pub(crate) fn load(&mut self, settings: Settings<'_>) -> Result<FilterProgram, KernelError> {
+        let mut ebpf = self.0.load(&settings.object()).map_err(permission)?;
+        let name = PROGRAMS[usize::from(settings.fragments)];
+        xdp(&mut ebpf, name)?.load()?;
+        Ok(FilterProgram {
+            name,
+            #[cfg(feature = "log")]
+            logger: aya_log::EbpfLogger::init(&mut ebpf).map_err(KernelError::Log)?,
+            ebpf,
+        })
+    }
+}
+
 /// A copy of the kernel program.
 pub struct FilterProgram {
     ebpf: Ebpf,
@@ -82,30 +118,13 @@ impl FilterProgram {
         })
     }
 
-    /// Loads a copy. With `pins` it shares their maps, which are made if they are not there.
+    /// Loads one copy. With `pins` it shares their maps, which are made if they are not there.
     ///
     /// # Errors
     ///
     /// When the kernel refuses it.
     pub fn load(settings: Settings<'_>, pins: Option<&Pins>) -> Result<Self, KernelError> {
-        let object = settings.object();
-        let mut loader = EbpfLoader::new();
-        if let Some(pins) = pins {
-            loader
-                .map_pin_path("FENCE", pins.path(fence::FENCE))
-                .map_pin_path("TRACE", pins.path(TRACE))
-                .map_pin_path("BUCKETS", pins.path(sampling::BUCKETS))
-                .map_pin_path("SAMPLES", pins.path(sampling::SAMPLES));
-        }
-        let mut ebpf = loader.load(&object).map_err(permission)?;
-        let name = PROGRAMS[usize::from(settings.fragments)];
-        xdp(&mut ebpf, name)?.load()?;
-        Ok(Self {
-            name,
-            #[cfg(feature = "log")]
-            logger: aya_log::EbpfLogger::init(&mut ebpf).map_err(KernelError::Log)?,
-            ebpf,
-        })
+        ProgramLoader::new(pins).load(settings)
     }
 
     /// The program.
