@@ -1,14 +1,20 @@
 //! The policy changes while a capture is at work.
 
 use std::fmt::Write as _;
+use std::io::BufRead as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use mpls_xdp_tests::frame::Frame;
 use mpls_xdp_tests::lab::Generator;
 
 use super::{Running, counts, last};
 use crate::cli::support::Lab;
+
+/// How long a frame may take to be shown on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// On eth1 there is only this customer; it refuses everything.
 const ALPHA: &str = r#"
@@ -77,29 +83,44 @@ fn nothing_is_called_by_a_wrong_name_while_policies_follow_each_other() {
     let wire = lab.wire("eth1");
     lab.apply(ALPHA).ends(0);
     let mut capture = Running::start(&lab, &["--json", "--rate", "2000"]);
-    let mut stdout = std::mem::replace(&mut capture.stdout, Box::new(std::io::empty()));
+    let stdout = std::mem::replace(&mut capture.stdout, Box::new(std::io::empty()));
+    let (shown, of_beta) = mpsc::channel();
     let reading = thread::spawn(move || {
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut stdout, &mut text).map(|_| text)
+        let mut all = Vec::new();
+        for line in stdout.lines() {
+            let line = line?;
+            if line.contains("\"beta\"") {
+                // Nobody waits any more from the second one on.
+                shown.send(()).ok();
+            }
+            all.push(line);
+        }
+        Ok::<_, std::io::Error>(all)
     });
     let done = AtomicBool::new(false);
     let generator = Generator::new(&wire.far, &[Frame::mpls([999]).build()]).unwrap();
-    thread::scope(|scope| {
+    let shown = thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 generator.send(500).unwrap();
             }
         });
-        for _ in 0..8 {
+        // One that is in force for less than the capture looks has no names: the first is longer.
+        lab.apply(BETA).ends(0);
+        let shown = of_beta.recv_timeout(PATIENCE);
+        lab.apply(ALPHA).ends(0);
+        for _ in 0..7 {
             lab.apply(BETA).ends(0);
             lab.apply(ALPHA).ends(0);
         }
         done.store(true, Ordering::Relaxed);
+        shown
     });
+    shown.expect("a frame of beta");
     capture.interrupt();
-    let text = reading.join().unwrap().unwrap();
+    let lines = reading.join().unwrap().unwrap();
     let mut lines: Vec<serde_json::Value> =
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let summary = lines.pop().unwrap();
     for (ingress, reason) in [("alpha", "mpls_not_enabled"), ("beta", "label_out_of_range")] {
         let shown = lines.iter().filter(|line| line["ingress"] == ingress);
