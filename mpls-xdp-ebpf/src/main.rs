@@ -493,13 +493,13 @@ fn trace_as(frame: Fragmented, framing: Framing) {
 
 /// Says why a frame was refused; only in an object built for diagnosis.
 #[cfg(feature = "log")]
-fn log(ctx: &XdpContext, verdict: &decision::Verdict<Words>) {
+fn log(ctx: &XdpContext, verdict: &Verdict<Words>) {
     use decision::Outcome;
 
     match verdict {
         Verdict::NoIngress { reason, .. } => aya_log_ebpf::warn!(ctx, "{}", reason.name()),
         Verdict::Judged { outcome: Outcome::Refused { reason, position }, .. } => {
-            aya_log_ebpf::warn!(ctx, "{} at {}", reason.name(), position);
+            aya_log_ebpf::warn!(ctx, "{} at {}", reason.name(), *position);
         }
         _ => {}
     }
