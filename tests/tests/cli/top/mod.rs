@@ -2,8 +2,10 @@
 
 mod labels;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 
+use nix::pty::{Winsize, openpty};
 use rustix::process::{Signal, kill_process};
 
 use crate::cli::support::{Lab, Wire, core, wait_for};
@@ -258,6 +260,33 @@ fn a_terminal_that_goes_takes_it_along() {
         stat.map_or(true, |stat| stat.contains(") Z "))
     });
     drop(terminal);
+    lab.take_down();
+}
+
+/// The signal of another size is looked at together with the key. A reader that takes one of the two
+/// and does not look for the other until something else comes loses a key of every few dozen.
+#[test]
+fn a_key_that_comes_with_a_change_of_size_counts() {
+    let (lab, _wires) = lab();
+    let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    for round in 0..60 {
+        let pty = openpty(Some(&size), None).unwrap();
+        let [input, output] = [pty.slave.try_clone().unwrap(), pty.slave];
+        let mut top = lab.command(["top"]);
+        let mut top = top.env("TERM", "xterm").stdin(input).stdout(output).spawn().unwrap();
+        let mut terminal = File::from(pty.master);
+        let mut drawn = Vec::new();
+        while !drawn.windows(4).any(|bytes| bytes == b"quit") {
+            let mut bytes = [0; 4096];
+            let len = terminal.read(&mut bytes).unwrap();
+            drawn.extend_from_slice(&bytes[..len]);
+        }
+        kill_process(rustix::process::Pid::from_child(&top), Signal::WINCH).unwrap();
+        terminal.write_all(b"q").unwrap();
+        wait_for(&format!("top takes the key of round {round}"), || {
+            top.try_wait().unwrap().is_some_and(|status| status.success())
+        });
+    }
     lab.take_down();
 }
 
