@@ -1,29 +1,32 @@
 //! The map ABI: what user space writes and the kernel program reads.
 //!
-//! A *generation* of the policy is one image: an array of 32-bit words that holds every table,
-//! addressed by word offset, so that replacing the image replaces the whole policy at once. The
-//! policy map has room for two, as [`policy_map`] says.
+//! A *generation* of the policy is one image: an array of 32-bit words that holds every table, so
+//! that replacing the image replaces the whole policy at once. The policy map has room for two, as
+//! [`policy_map`] says. What stands in an image is found by its *place*: bytes from the start, of
+//! which the low two bits do not count.
 //!
-//! | words | content |
+//! | place | content |
 //! |---|---|
-//! | 0.. | [`header`] |
-//! | [`INTERFACES`].. | [`INTERFACE_SLOTS`] × [`interface`] |
+//! | 0 | zeros |
+//! | [`HEADER`] | [`header`] |
+//! | [`INTERFACES`] | [`INTERFACE_SLOTS`] × [`interface`] |
 //! | anywhere behind | [`ingress`] records, VLAN tables, rule tables, label directories, pages |
 //! | last | the manifest: bytes that only user space reads |
 //!
-//! Offset 0 lies in the header, so it stands for "nothing there" wherever a table is optional.
+//! Place 0 stands for "nothing there", and nobody has to ask: the zeros are as long as the longest
+//! table, and read as "no ingress" and "no label is acceptable" all the way.
 
 /// Raised with every change that makes an older program or loader misread a map.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
-/// First word of every image: "MX" and the ABI version.
+/// First word of every header: "MX" and the ABI version.
 pub const MAGIC: u32 = 0x4d58_0000 | ABI_VERSION;
 
 /// The policy map: one value with the words that rule it, and two images behind, of which one is
 /// active while the other can be written.
 pub mod policy_map {
-    /// Where the active image begins, in bytes from the start of the value: the word that is
-    /// switched. 0 where there is none.
+    /// Where the active image begins, in bytes from the first one: 0, or what [`SECOND`] says. The
+    /// word that is switched.
     pub const ACTIVE: u32 = 0;
     /// What [`ACTIVE`] was when no frame could be judged by the image before any more.
     pub const SETTLED: u32 = 1;
@@ -32,41 +35,54 @@ pub mod policy_map {
     /// How often an image began to be written. What was read of an image is whole if this stayed as
     /// it was.
     pub const WRITES: u32 = 3;
+    /// Where the second image begins, in bytes from the first one.
+    pub const SECOND: u32 = 4;
     /// Bytes in front of the first image: a line of the cache.
     pub const FIRST: u32 = 64;
+    /// Bytes that may be read from a place: those of the longest page.
+    const READ: u32 = 4 * (super::directory::page_words(8) + super::directory::PALETTE);
 
-    /// Where the second image begins, in bytes, when images have so many words.
+    /// Where the second image begins, in bytes from the first one, when images have so many words.
     pub const fn second(image_words: u32) -> u32 {
-        FIRST + image_words * 4
+        image_words * 4
+    }
+
+    /// The bits of a place in an image of so many words. The program cuts a place to them, in one
+    /// instruction, where a test would take three; the verifier sees that it stays in the map.
+    pub const fn place_mask(image_words: u32) -> u32 {
+        image_words.next_power_of_two() * 4 - 4
     }
 
     /// Bytes of a map for images of so many words.
     pub const fn bytes(image_words: u32) -> u32 {
-        second(image_words) + image_words * 4
+        FIRST + second(image_words) + place_mask(image_words) + READ
     }
 }
 
-/// 64-bit numbers in the program's instructions that the loader replaces, in every copy: by
-/// addresses of maps and by numbers that are constant for the copy.
+/// Numbers in the program's instructions that the loader replaces, in every copy.
 pub mod given {
-    /// Address of the policy map.
+    /// A 64-bit number: the address of the policy map.
     pub const POLICY: u64 = 0x4d58_4c44_0000_0001;
-    /// Words of an image.
-    pub const IMAGE_WORDS: u64 = 0x4d58_4c44_0000_0002;
-    /// Where the second image begins: [`super::policy_map::second`].
-    pub const SECOND_IMAGE: u64 = 0x4d58_4c44_0000_0003;
-    /// Address of the counters.
-    pub const COUNTERS: u64 = 0x4d58_4c44_0000_0004;
+    /// A 64-bit number: the address of the counters.
+    pub const COUNTERS: u64 = 0x4d58_4c44_0000_0002;
+
+    /// Operands of 32 bits, constants for the verifier: [`super::policy_map::place_mask`].
+    pub const PLACE_MASK: i32 = 0x4d58_4c01;
+    /// [`super::policy_map::second`], all bits that [`super::policy_map::ACTIVE`] can have.
+    pub const SECOND_IMAGE: i32 = 0x4d58_4c02;
     /// Counters of a CPU.
-    pub const COUNTER_SLOTS: u64 = 0x4d58_4c44_0000_0005;
-    /// Counters of all CPUs.
-    pub const COUNTERS_END: u64 = 0x4d58_4c44_0000_0006;
+    pub const COUNTER_SLOTS: i32 = 0x4d58_4c03;
+    /// The bits of the number of a counter among those of all CPUs.
+    pub const COUNTER_MASK: i32 = 0x4d58_4c04;
     /// [`super::interface_record`] of the copy's interface. It comes with the program because the
     /// frame's context names a bond's member, not the interface that the program is attached to.
-    pub const INTERFACE: u64 = 0x4d58_4c44_0000_0007;
+    pub const INTERFACE: i32 = 0x4d58_4c05;
     /// Whether each verdict is written to the trace; the verifier removes the code when it is 0.
-    pub const TRACING: u64 = 0x4d58_4c44_0000_0008;
+    pub const TRACING: i32 = 0x4d58_4c06;
 }
+
+/// Place of the header: behind the zeros.
+pub const HEADER: u32 = 4 * directory::LEN;
 
 /// Offsets in the header, in words.
 pub mod header {
@@ -74,11 +90,11 @@ pub mod header {
     pub const MAGIC: u32 = 0;
     /// Mode for frames without an ingress: [`super::ENFORCE`] or [`super::MONITOR`].
     pub const DEFAULT_MODE: u32 = 1;
-    /// Directory of what this router gave out: label → [`super::GIVEN`], [`super::GIVEN_VRF`].
+    /// Place of the directory of what this router gave out: label → [`super::GIVEN`], [`super::GIVEN_VRF`].
     pub const GIVEN_OUT: u32 = 2;
     /// Number of the generation, low and high word.
     pub const GENERATION: u32 = 3;
-    /// Offset of the manifest, in words.
+    /// Place of the manifest.
     pub const MANIFEST: u32 = 5;
     /// Length of the manifest, in bytes.
     pub const MANIFEST_LEN: u32 = 6;
@@ -91,8 +107,8 @@ pub const ENFORCE: u32 = 0;
 /// A mode word: refused frames pass and are counted.
 pub const MONITOR: u32 = 1;
 
-/// Offset of the interface table, in words.
-pub const INTERFACES: u32 = header::LEN;
+/// Place of the interface table.
+pub const INTERFACES: u32 = HEADER + 4 * header::LEN;
 /// Slots of the interface table: twice the 256 interfaces of a policy, so that all of them can
 /// leave and as many join in one swap.
 pub const INTERFACE_SLOTS: u32 = 512;
@@ -103,7 +119,7 @@ pub mod interface {
     pub const NAMED: u32 = 0;
     /// Counter slot of `ingress_unbound`; `vlan_too_deep` has the next one.
     pub const COUNTERS: u32 = 1;
-    /// Offset of the table of [`super::vlan_node`]s of frames with tags, or 0.
+    /// Place of the table of [`super::vlan_node`]s of frames with tags, or 0.
     pub const CHILDREN: u32 = 2;
     /// The [`super::ingress`] record of untagged frames stands in here: the commonest frame finds
     /// it without a step in between.
@@ -112,21 +128,24 @@ pub mod interface {
     pub const LEN: u32 = 16;
 }
 
-/// Offset of the record of an interface slot, in words; 0, where no record stands, when there is no
-/// such slot.
-pub const fn interface_record(slot: u32) -> u32 {
-    if slot < INTERFACE_SLOTS { INTERFACES + slot * interface::LEN } else { 0 }
+/// Place of the record of an interface slot; `None` when there is no such slot.
+pub const fn interface_record(slot: u32) -> Option<u32> {
+    if slot < INTERFACE_SLOTS { Some(INTERFACES + slot * interface::LEN * 4) } else { None }
 }
 
-/// Words that every image has: those whose offsets are constants.
-pub const FIXED_WORDS: u32 = INTERFACES + INTERFACE_SLOTS * interface::LEN;
+/// Words of the greatest image: the verifier bounds an offset into a map value to 2^29 bytes, and a
+/// policy map is two images and a little more.
+pub const MOST_WORDS: u32 = (1 << 26) - 1024;
 
-/// Where a frame's VLAN IDs lead. A table of children has [`FANOUT`](vlan_node::FANOUT) offsets
+/// Words that every image has: the zeros, the header and the interface table.
+pub const FIXED_WORDS: u32 = INTERFACES / 4 + INTERFACE_SLOTS * interface::LEN;
+
+/// Where a frame's VLAN IDs lead. A table of children has [`FANOUT`](vlan_node::FANOUT) places
 /// of leaves, and a leaf as many nodes: VID 0xabc is node 0x3c of leaf 0x2a.
 pub mod vlan_node {
-    /// Offset of the [`super::ingress`] record bound here, or 0.
+    /// Place of the [`super::ingress`] record bound here, or 0.
     pub const INGRESS: u32 = 0;
-    /// Offset of the table of children for one more tag, or 0.
+    /// Place of the table of children for one more tag, or 0.
     pub const CHILDREN: u32 = 1;
     /// Words of a node.
     pub const LEN: u32 = 2;
@@ -141,9 +160,9 @@ pub mod ingress {
     /// Role, mode, special-purpose labels and depth, packed by [`super::profile`]; 0 where no
     /// ingress is.
     pub const PROFILE: u32 = 0;
-    /// Directory of the accepted labels: label → [`super::action`].
+    /// Place of the directory of the accepted labels: label → [`super::action`].
     pub const DIRECTORY: u32 = 1;
-    /// Table of counter slots by rule; rule 0 is `special`.
+    /// Place of the table of counter slots by rule; rule 0 is `special`.
     pub const RULES: u32 = 2;
     /// Counter slot of the first reason; each has two, see [`super::reason_slot`].
     pub const REASONS: u32 = 3;
@@ -169,13 +188,13 @@ pub mod profile {
     pub const DEPTH_MASK: u32 = 0x3f;
 }
 
-/// A label directory: one word for each page of labels. Its low bits say how the page is written,
-/// the others are the offset of the page, or the value of all of its labels.
+/// A label directory: one word for each page of labels. Its low two bits say how the page is
+/// written; the word is the place of the page, or it has the value of all of its labels.
 ///
 /// A page has one number a label, packed from the lowest bits of each word up. Numbers of a bit or
 /// a byte stand for the values in the palette behind them; wider ones are the values. So a page
 /// takes what its rules need, and pages of a large policy stay in the cache. The value of a label
-/// is at most [`WIDEST`](directory::WIDEST); 0 is "not in here".
+/// is 0, "not in here", or anything else of 30 bits, the highest of which is copied to the left.
 pub mod directory {
     /// Bits of a label that choose its place in a page.
     pub const PAGE_SHIFT: u32 = 11;
@@ -183,22 +202,19 @@ pub mod directory {
     pub const PAGE_LABELS: u32 = 1 << PAGE_SHIFT;
     /// Words of a directory.
     pub const LEN: u32 = (crate::label_entry::LAST_LABEL + 1) >> PAGE_SHIFT;
-    /// Bits of a directory word that say how the page is written; the others are its operand.
+    /// Bits of a directory word that say how the page is written.
     pub const FORM_BITS: u32 = 2;
     /// Mask of the form.
     pub const FORM_MASK: u32 = (1 << FORM_BITS) - 1;
-    /// The operand is the value of all labels of the page.
+    /// The other bits are the value of all labels of the page.
     pub const UNIFORM: u32 = 0;
-    /// The operand is the offset of a page with a bit a label.
+    /// The page has a bit a label.
     pub const BITS: u32 = 1;
-    /// The operand is the offset of a page with a byte a label.
+    /// The page has a byte a label.
     pub const BYTES: u32 = 2;
-    /// The operand is the offset of a page with a word a label.
+    /// The page has a word a label.
     pub const WORDS: u32 = 3;
-    /// The greatest value: what the operand of [`UNIFORM`] holds.
-    pub const WIDEST: u32 = u32::MAX >> FORM_BITS;
-    /// The most values of a palette behind bytes. An image has as many words behind the last page,
-    /// so that a page can be tested whole, however short its palette is.
+    /// The most values of a palette behind bytes.
     pub const PALETTE: u32 = 256;
 
     /// Words of the numbers of a page whose labels have `bits` bits each.
@@ -219,10 +235,13 @@ pub mod action {
     pub const ENTROPY_LABEL: u32 = 2;
     /// It is an extended special-purpose label.
     pub const EXTENDED_LABEL: u32 = 3;
-    /// Bit: the label must not be at the bottom of the stack.
-    pub const NEVER_AT_BOTTOM: u32 = 1 << 2;
     /// Shift of the rule, 1 or greater; 0 for a special-purpose label.
-    pub const RULE_SHIFT: u32 = 3;
+    pub const RULE_SHIFT: u32 = 2;
+    /// Mask of the rule.
+    pub const RULE_MASK: u32 = 0x1fff_fffc;
+    /// The label must not be at the bottom of the stack. It makes the action a negative number, so
+    /// that what is accepted at the bottom is a positive one.
+    pub const NEVER_AT_BOTTOM: u32 = 0xe000_0000;
 }
 
 /// Value of [`header::GIVEN_OUT`]: in a context or in an ingress's own labels.
@@ -248,10 +267,10 @@ pub const COUNTER_SLOTS: u32 = 512 << 10;
 /// Counter slots that the reasons of an ingress take.
 pub const REASON_SLOTS: u32 = crate::reason::Reason::COUNT * 2;
 
-/// The slot of a reason, from the slot of the first one: drops and would-drops are apart because
+/// The slot of a reason's code, from the slot of the first one: drops and would-drops are apart because
 /// a change of mode keeps both.
-pub const fn reason_slot(first: u32, reason: crate::reason::Reason, monitored: bool) -> u32 {
-    first + reason.code() * 2 + monitored as u32
+pub const fn reason_slot(first: u32, code: u32, monitored: bool) -> u32 {
+    first + code * 2 + monitored as u32
 }
 
 /// "None" in the fields of a [`Trace`].
@@ -293,7 +312,13 @@ const _: () = {
     assert!(offset_of!(Trace, counter) == 20);
     assert!(directory::LEN == 512);
     assert!(interface::UNTAGGED + ingress::LEN <= interface::LEN);
-    assert!((65_537 << action::RULE_SHIFT) <= directory::WIDEST);
+    assert!((65_537 << action::RULE_SHIFT) <= action::RULE_MASK);
+    assert!(action::RULE_MASK & (action::NEXT_MASK | action::NEVER_AT_BOTTOM) == 0);
     assert!(vlan_node::FANOUT * vlan_node::FANOUT == 4096);
+    assert!(policy_map::bytes(MOST_WORDS) < 1 << 29);
+    // The zeros are as long as what is read of a table at place 0.
+    assert!(vlan_node::FANOUT * vlan_node::LEN <= directory::LEN);
+    assert!(interface::LEN <= directory::LEN && ingress::LEN <= directory::LEN);
+    assert!(INTERFACES.is_multiple_of(64) && interface::LEN * 4 == 64);
     assert!(2 * (4096 * (REASON_SLOTS + 1) + 65_536 + 512) + 65_536 <= COUNTER_SLOTS);
 };

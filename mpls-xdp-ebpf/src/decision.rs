@@ -15,17 +15,19 @@ use crate::{
 /// Covers every offset of a label entry: 14 bytes of Ethernet, four tags and 33 entries.
 const OFFSET_MASK: usize = 0xff;
 
-/// What becomes of a frame.
+/// What becomes of a frame. In the order written, so that the records stand in the same place: the
+/// compiler takes what shares a place as one number, and the verifier no number for a pointer.
 #[derive(Debug, Clone, Copy)]
+#[repr(C)]
 pub enum Verdict<R> {
     /// Not MPLS, or the policy does not name the interface: passes and is not counted.
     Untouched,
     /// The frame has no ingress.
     NoIngress {
+        /// The interface.
+        interface: Interface<R>,
         /// Why.
         reason: InterfaceReason,
-        /// The interface, unless the program cannot tell it.
-        interface: Option<Interface<R>>,
         /// The policy's default mode.
         mode: Mode,
     },
@@ -68,7 +70,7 @@ pub fn top(frame: &impl Frame, framing: Framing) -> Option<LabelEntry> {
     }
 }
 
-/// Decides about a frame that was received on the interface whose record is at the offset
+/// Decides about a frame that was received on the interface whose record is at the place
 /// `interface` ([`abi::interface_record`]); `framing` is what
 /// [`frame::parse`](crate::frame::parse) made of it, so that a caller need not have the image at
 /// hand for other protocols, and `top` its first label entry.
@@ -85,14 +87,8 @@ pub fn decide<I: Image>(
         Framing::Other => Verdict::Untouched,
         Framing::VlanTooDeep => no_ingress(image, interface, InterfaceReason::VlanTooDeep),
         Framing::Mpls { binding, upstream, stack } => {
-            match interface.and_then(|interface| interface.ingress(image, binding)) {
-                Some(ingress) => {
-                    let action = begin(image, ingress, upstream, top);
-                    let stack = Stack { upstream, start: stack, top };
-                    go_on(frame, image, interface, ingress, stack, action)
-                }
-                None => no_ingress(image, interface, InterfaceReason::IngressUnbound),
-            }
+            let ingress = interface.ingress(image, binding);
+            judge(frame, image, interface, ingress, Stack { upstream, start: stack, top })
         }
     }
 }
@@ -108,67 +104,47 @@ pub struct Stack {
     pub top: Option<LabelEntry>,
 }
 
-/// The first half of the decision: what becomes of the first entry, which is refused if any check
-/// before it fails. The kernel program goes on from here without further ado where an accepted
-/// entry is the only one, by [`ends`].
+/// Decides about a frame that came in on an ingress, or where none is bound: there no label is
+/// acceptable, so only a refusal asks.
 #[inline(always)]
-pub fn begin<I: Image>(
-    image: &I,
-    ingress: Ingress<I::Record>,
-    upstream: bool,
-    top: Option<LabelEntry>,
-) -> Action {
-    match top {
-        Some(entry) if !upstream && entry.ttl() != 0 => ingress.action(image, entry.label()),
-        _ => Action::REFUSED,
-    }
-}
-
-/// Whether the first entry, of which `action` becomes, is the last, and accepted.
-#[inline(always)]
-pub const fn ends(top: LabelEntry, action: Action) -> bool {
-    top.is_bottom_of_stack() && action.accepts(true)
-}
-
-/// The second half of the decision, from what [`begin`] returned.
-#[inline(always)]
-pub fn go_on<I: Image>(
+pub fn judge<I: Image>(
     frame: &impl Frame,
     image: &I,
-    interface: Option<Interface<I::Record>>,
+    interface: Interface<I::Record>,
     ingress: Ingress<I::Record>,
     stack: Stack,
-    action: Action,
 ) -> Verdict<I::Record> {
-    let outcome = match stack.top {
-        Some(top) if ends(top, action) => Outcome::Accepted { rule: action.rule(), position: 0 },
-        Some(top) if action.accepts(top.is_bottom_of_stack()) => {
-            below(frame, image, ingress, stack.start, action)
+    match stack.top {
+        Some(top) if !stack.upstream && top.ttl() != 0 => {
+            let action = ingress.action(image, top.label());
+            let bottom = top.is_bottom_of_stack();
+            if !action.accepts(bottom) {
+                return refuse_top(image, interface, ingress, stack);
+            }
+            let outcome = if bottom {
+                Outcome::Accepted { rule: action.rule(), position: 0 }
+            } else {
+                below(frame, image, ingress, stack.start, action)
+            };
+            Verdict::Judged { ingress, outcome }
         }
-        _ if ingress.is_bound() => refusal_at_top(image, ingress, stack),
-        _ => return no_ingress(image, interface, InterfaceReason::IngressUnbound),
-    };
-    Verdict::Judged { ingress, outcome }
-}
-
-/// What becomes of a frame that is bound to no ingress.
-#[inline(always)]
-fn no_ingress<I: Image>(
-    image: &I,
-    interface: Option<Interface<I::Record>>,
-    reason: InterfaceReason,
-) -> Verdict<I::Record> {
-    aside();
-    match interface {
-        Some(interface) if !interface.is_named() => Verdict::Untouched,
-        _ => Verdict::NoIngress { reason, interface, mode: image::default_mode(image) },
+        _ => refuse_top(image, interface, ingress, stack),
     }
 }
 
-/// Which check fails first where the first entry is not accepted.
+/// What becomes of a frame whose first entry is not accepted: which check fails first. The kernel
+/// program comes here on its own where it has looked up the commonest frame's label.
 #[inline(always)]
-fn refusal_at_top<I: Image>(image: &I, ingress: Ingress<I::Record>, stack: Stack) -> Outcome {
+pub fn refuse_top<I: Image>(
+    image: &I,
+    interface: Interface<I::Record>,
+    ingress: Ingress<I::Record>,
+    stack: Stack,
+) -> Verdict<I::Record> {
     aside();
+    if !ingress.is_bound() {
+        return no_ingress(image, interface, InterfaceReason::IngressUnbound);
+    }
     let (reason, position) = match stack.top {
         _ if ingress.is_customer() => (Reason::MplsNotEnabled, abi::NONE),
         _ if stack.upstream => (Reason::UpstreamNotAllowed, abi::NONE),
@@ -176,7 +152,22 @@ fn refusal_at_top<I: Image>(image: &I, ingress: Ingress<I::Record>, stack: Stack
         Some(entry) if entry.ttl() == 0 => (Reason::TtlZero, 0),
         Some(entry) => (refusal(image, entry), 0),
     };
-    Outcome::Refused { reason, position }
+    Verdict::Judged { ingress, outcome: Outcome::Refused { reason, position } }
+}
+
+/// What becomes of a frame that is bound to no ingress.
+#[inline(always)]
+fn no_ingress<I: Image>(
+    image: &I,
+    interface: Interface<I::Record>,
+    reason: InterfaceReason,
+) -> Verdict<I::Record> {
+    aside();
+    if interface.is_named() {
+        Verdict::NoIngress { interface, reason, mode: image::default_mode(image) }
+    } else {
+        Verdict::Untouched
+    }
 }
 
 /// Checks the label stack at the offset `stack` below its first entry, of which `action` became.
@@ -188,24 +179,53 @@ fn below<F: Frame, I: Image>(
     stack: usize,
     action: Action,
 ) -> Outcome {
-    let mut below = Below {
-        frame: *frame,
-        image: *image,
-        ingress,
-        stack,
-        next: action.next(),
-        rule: action.rule(),
-        rule_position: 0,
-        end: End::Refused,
-        reason: Reason::StackTooDeep,
-        position: 1,
-    };
-    if below.is_opaque() {
-        below.end = End::Opaque;
-    } else {
+    let mut rule = action.rule();
+    let mut rule_position = 0;
+    let mut opaque = 1;
+    // What the examination needs is put together only for it: a transport label ends the search.
+    if !is_opaque(ingress, action.next()) {
+        let mut below = Below {
+            frame: *frame,
+            image: *image,
+            ingress,
+            rule,
+            next: byte(action.next() as usize),
+            stack: byte(stack),
+            position: 1,
+            end: End::Refused,
+            reason: Reason::StackTooDeep,
+            rule_position: 0,
+        };
         F::walk(&mut below);
+        let Below { end, reason, .. } = below;
+        let position = u32::from(below.position);
+        (rule, rule_position, opaque) = (below.rule, below.rule_position.into(), position);
+        match end {
+            End::Bottom => return Outcome::Accepted { rule, position: rule_position },
+            End::Refused => return Outcome::Refused { reason, position },
+            End::Opaque => {}
+        }
     }
-    below.outcome()
+    // The mask changes nothing: it tells the verifier that the offset is small.
+    let start = (stack + opaque as usize * LABEL_ENTRY_LEN) & OFFSET_MASK;
+    let mut bottom = Bottom {
+        frame: *frame,
+        start,
+        entries: ingress.max_depth() - opaque,
+        missing: Some(Reason::StackTooDeep),
+        passed: 0,
+    };
+    F::skim(&mut bottom);
+    match bottom.missing {
+        None => Outcome::Accepted { rule, position: rule_position },
+        Some(reason) => Outcome::Refused { reason, position: opaque + bottom.passed },
+    }
+}
+
+/// Whether the next entry belongs to another router.
+#[inline(always)]
+fn is_opaque(ingress: Ingress<impl Record>, next: u32) -> bool {
+    next == action::OPAQUE && !ingress.validates()
 }
 
 /// Stands in front of what only a refusal needs. An instruction that the compiler cannot look into
@@ -219,9 +239,34 @@ pub fn aside() {
     }
 }
 
+/// A number below 256 as one of which the verifier knows nothing more: it follows each value that an
+/// address is made of on its own, and there would be a way through the rest of the program for each
+/// reason. It forgets what is stored in a byte of the stack that does not begin a word.
+#[inline(always)]
+pub fn veil(number: u32) -> u32 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut word = core::mem::MaybeUninit::<u64>::uninit();
+        let mut byte = u64::from(number);
+        // SAFETY: the byte is one of the word's.
+        unsafe {
+            core::arch::asm!(
+                "*(u8 *)({0} + 1) = {1}",
+                "{1} = *(u8 *)({0} + 1)",
+                in(reg) word.as_mut_ptr(),
+                inout(reg) byte,
+                options(nostack, preserves_flags)
+            );
+        }
+        byte as u32
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    number
+}
+
 /// Where the walk below the first entry came to an end.
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
+#[repr(u8)]
 enum End {
     /// At the bottom of the stack.
     Bottom,
@@ -236,31 +281,32 @@ enum End {
 /// It has copies of both readers: what the callback of `bpf_loop` can reach must be in memory, and so
 /// would be the readers of every frame. Every field always has a value: early Linux 6.1 refuses to
 /// copy what was never written.
+///
+/// Small numbers are bytes, and none begins a word of the stack but the last: so the verifier knows
+/// nothing of them, and looks at one step for all, as with [`veil`].
+#[repr(C)]
 struct Below<F, I: Image> {
     frame: F,
     image: I,
     ingress: Ingress<I::Record>,
-    /// Offset of the first entry.
-    stack: usize,
-    /// How the next entry is to be taken, one of the values of [`abi::action`].
-    next: u32,
     rule: u32,
-    rule_position: u32,
+    /// How the next entry is to be taken, one of the values of [`abi::action`].
+    next: u8,
+    /// Offset of the first entry.
+    stack: u8,
+    /// The entry at which the walk ended.
+    position: u8,
     end: End,
+    rule_position: u8,
     /// Why, if it was refused.
     reason: Reason,
-    /// The entry at which the walk ended.
-    position: u32,
 }
 
 impl<F: Frame, I: Image> Walk for Below<F, I> {
-    fn first(&self) -> u32 {
-        1
-    }
-
     #[inline(always)]
-    fn step(&mut self, position: u32) -> bool {
-        self.position = position;
+    fn step(&mut self, step: u32) -> bool {
+        let position = step + 1;
+        self.position = byte(position as usize);
         match self.enter(position) {
             Ok(None) => return false,
             Ok(Some(end)) => self.end = end,
@@ -274,17 +320,11 @@ impl<F: Frame, I: Image> Walk for Below<F, I> {
 }
 
 impl<F: Frame, I: Image> Below<F, I> {
-    /// Whether the next entry belongs to another router.
-    #[inline(always)]
-    fn is_opaque(&self) -> bool {
-        self.next == action::OPAQUE && !self.ingress.validates()
-    }
-
     /// Checks the entry at `position`, and says whether the walk ends behind it.
     #[inline(always)]
     fn enter(&mut self, position: u32) -> Result<Option<End>, Reason> {
-        let entry = entry(&self.frame, self.stack, position, self.ingress)?;
-        self.next = match self.next {
+        let entry = entry(&self.frame, self.stack.into(), position, self.ingress)?;
+        let next = match u32::from(self.next) {
             action::ENTROPY_LABEL if entry.label() < FIRST_ORDINARY => {
                 return Err(Reason::EntropyLabelReserved);
             }
@@ -292,7 +332,7 @@ impl<F: Frame, I: Image> Below<F, I> {
                 return Err(Reason::ExtendedLabelInvalid);
             }
             action::EXTENDED_LABEL if !self.ingress.allows(Special::Extended) => {
-                self.position = position - 1;
+                self.position -= 1;
                 return Err(Reason::ExtendedLabelNotAllowed);
             }
             action::ENTROPY_LABEL | action::EXTENDED_LABEL => action::EXPOSED,
@@ -303,38 +343,28 @@ impl<F: Frame, I: Image> Below<F, I> {
                 }
                 if self.rule == 0 {
                     self.rule = action.rule();
-                    self.rule_position = position;
+                    self.rule_position = self.position;
                 }
                 action.next()
             }
         };
+        self.next = byte(next as usize);
         Ok(if entry.is_bottom_of_stack() {
             Some(End::Bottom)
-        } else if self.is_opaque() {
-            self.position = position + 1;
+        } else if is_opaque(self.ingress, next) {
+            self.position += 1;
             Some(End::Opaque)
         } else {
             None
         })
     }
+}
 
-    /// What the whole stack comes to.
-    #[inline(always)]
-    fn outcome(&self) -> Outcome {
-        let accepted = Outcome::Accepted { rule: self.rule, position: self.rule_position };
-        match self.end {
-            End::Bottom => accepted,
-            End::Opaque => {
-                let mut bottom = Bottom::below(self);
-                F::skim(&mut bottom);
-                match bottom.refusal() {
-                    None => accepted,
-                    Some(reason) => Outcome::Refused { reason, position: bottom.position },
-                }
-            }
-            End::Refused => Outcome::Refused { reason: self.reason, position: self.position },
-        }
-    }
+/// A number that is known to be less than 256.
+#[expect(clippy::cast_possible_truncation, reason = "it is less than 256")]
+#[inline(always)]
+const fn byte(number: usize) -> u8 {
+    number as u8
 }
 
 /// The entry at `position`, 1 and up, if the stack may be that deep and the frame has it.
@@ -348,50 +378,37 @@ fn entry(
     if position == ingress.max_depth() {
         return Err(Reason::StackTooDeep);
     }
-    // The mask changes nothing: it tells the verifier that the offset is small.
     let offset = (stack + position as usize * LABEL_ENTRY_LEN) & OFFSET_MASK;
     frame.be32(offset).map(LabelEntry::from_bits).ok_or(Reason::Truncated)
 }
 
 /// The search for the bottom of a stack whose other entries belong to another router.
-struct Bottom<F, R> {
+struct Bottom<F> {
     frame: F,
-    ingress: Ingress<R>,
-    stack: usize,
-    first: u32,
-    end: End,
-    reason: Reason,
-    position: u32,
+    /// Offset of the first of these entries.
+    start: usize,
+    /// How many the stack may have.
+    entries: u32,
+    /// Why there is no bottom, unless it was found.
+    missing: Option<Reason>,
+    /// How many entries are above the one at which the search ended.
+    passed: u32,
 }
 
-impl<F: Frame, R: Record> Bottom<F, R> {
+impl<F: Frame> Walk for Bottom<F> {
     #[inline(always)]
-    fn below<I: Image<Record = R>>(stack: &Below<F, I>) -> Self {
-        let Below { frame, ingress, stack, position, .. } = *stack;
-        let (end, reason) = (End::Refused, Reason::StackTooDeep);
-        Self { frame, ingress, stack, first: position, end, reason, position }
-    }
-
-    #[inline(always)]
-    fn refusal(&self) -> Option<Reason> {
-        if self.end == End::Bottom { None } else { Some(self.reason) }
-    }
-}
-
-impl<F: Frame, R: Record> Walk for Bottom<F, R> {
-    fn first(&self) -> u32 {
-        self.first
-    }
-
-    #[inline(always)]
-    fn step(&mut self, position: u32) -> bool {
-        self.position = position;
-        match entry(&self.frame, self.stack, position, self.ingress) {
-            Ok(entry) if !entry.is_bottom_of_stack() => return false,
-            Ok(_) => self.end = End::Bottom,
-            Err(reason) => {
+    fn step(&mut self, step: u32) -> bool {
+        self.passed = step;
+        if step == self.entries {
+            self.missing = Some(Reason::StackTooDeep);
+            return true;
+        }
+        match self.frame.be32(self.start + step as usize * LABEL_ENTRY_LEN) {
+            Some(bits) if !LabelEntry::from_bits(bits).is_bottom_of_stack() => return false,
+            Some(_) => self.missing = None,
+            None => {
                 aside();
-                self.reason = reason;
+                self.missing = Some(Reason::Truncated);
             }
         }
         true
@@ -403,6 +420,11 @@ impl<F: Frame, R: Record> Walk for Bottom<F, R> {
 fn refusal(image: &impl Image, entry: LabelEntry) -> Reason {
     let bottom = entry.is_bottom_of_stack();
     match entry.label() {
+        label if label >= FIRST_ORDINARY => match image::given_out(image, label) {
+            abi::GIVEN_VRF => Reason::LabelOutOfVrf,
+            0 => Reason::LabelOutOfRange,
+            _ => Reason::LabelSpoofed,
+        },
         IMPLICIT_NULL => Reason::ImplicitNull,
         ROUTER_ALERT if bottom => Reason::RouterAlertAtBottom,
         NETWORK_ACTION if bottom => Reason::MnaAtBottom,
@@ -410,12 +432,7 @@ fn refusal(image: &impl Image, entry: LabelEntry) -> Reason {
         EXTENSION if bottom => Reason::XlAtBottom,
         IPV4_EXPLICIT_NULL | ROUTER_ALERT | IPV6_EXPLICIT_NULL | NETWORK_ACTION
         | ENTROPY_INDICATOR | GAL | OAM_ALERT | EXTENSION => Reason::SpecialLabelNotAllowed,
-        label if label < FIRST_ORDINARY => Reason::ReservedLabel,
-        label => match image::given_out(image, label) {
-            abi::GIVEN_VRF => Reason::LabelOutOfVrf,
-            0 => Reason::LabelOutOfRange,
-            _ => Reason::LabelSpoofed,
-        },
+        _ => Reason::ReservedLabel,
     }
 }
 
@@ -441,15 +458,13 @@ impl<R: Record> Verdict<R> {
     pub fn counter(&self, image: &impl Image<Record = R>) -> Option<u32> {
         match self {
             Self::Untouched => None,
-            Self::NoIngress { reason, interface, .. } => {
-                Some((*interface)?.counters() + reason.code())
-            }
+            Self::NoIngress { interface, reason, .. } => Some(interface.counters() + reason.code()),
             Self::Judged { ingress, outcome: Outcome::Accepted { rule, .. } } => {
-                ingress.rule_counter(image, *rule)
+                Some(ingress.rule_counter(image, *rule))
             }
             Self::Judged { ingress, outcome: Outcome::Refused { reason, .. } } => {
                 let monitored = matches!(ingress.mode(), Mode::Monitor);
-                Some(abi::reason_slot(ingress.reason_counters(), *reason, monitored))
+                Some(abi::reason_slot(ingress.reason_counters(), veil(reason.code()), monitored))
             }
         }
     }

@@ -44,14 +44,11 @@ pub trait Frame: Copy {
 /// A walk over label entries. The kernel program runs one that examines them by `bpf_loop` (Linux
 /// 5.17), so that the verifier looks at one step and not at the 31st power of it.
 pub trait Walk {
-    /// The position of the first step, 1 or greater.
-    fn first(&self) -> u32;
-    /// Takes the step at `position`; whether the walk is over.
-    fn step(&mut self, position: u32) -> bool;
+    /// Takes a step, of which there were so many before; whether the walk is over.
+    fn step(&mut self, step: u32) -> bool;
 }
 
-/// The last position that a walk needs to come to: the one behind the last label entry that any
-/// ingress can accept.
+/// How many steps a walk below the first entry has at most: as many as entries can be accepted.
 pub const STEPS: u32 = 32;
 
 impl Frame for &[u8] {
@@ -66,7 +63,7 @@ impl Frame for &[u8] {
     }
 
     fn walk(walk: &mut impl Walk) {
-        (walk.first()..=STEPS).any(|position| walk.step(position));
+        (0..STEPS).any(|step| walk.step(step));
     }
 
     fn skim(walk: &mut impl Walk) {

@@ -1,4 +1,4 @@
-//! Reads the tables of a compiled policy. An offset that leads out of the image reads as "refuse".
+//! Reads the tables of a compiled policy.
 
 use crate::{
     abi::{self, action, directory, ingress, interface, profile, vlan_node},
@@ -6,22 +6,19 @@ use crate::{
     policy::{Mode, Special, SpecialSet},
 };
 
-/// One generation of the policy, as 32-bit words.
+/// One generation of the policy, whose tables are found by their places, as [`abi`] says.
 pub trait Image: Copy {
-    /// Some of its words, that are there.
+    /// Words of it.
     type Record: Record;
 
-    /// The word at `offset`; `None` outside the image.
-    fn word(&self, offset: u32) -> Option<u32>;
+    /// What stands at a place that is read from the image.
+    fn at(&self, place: u32) -> Self::Record;
 
-    /// The `len` words at `offset`; `None` where not all are inside the image.
-    fn record(&self, offset: u32, len: u32) -> Option<Self::Record>;
-
-    /// The words at an offset below [`abi::FIXED_WORDS`], which every image has.
-    fn fixed(&self, offset: u32) -> Self::Record;
+    /// What stands at a place that is a constant of the program, below [`abi::FIXED_WORDS`].
+    fn fixed(&self, place: u32) -> Self::Record;
 }
 
-/// Words of an image that were found to be there.
+/// Words of an image.
 pub trait Record: Copy {
     /// The word that is called `field`.
     fn word(&self, field: u32) -> u32;
@@ -33,30 +30,26 @@ pub trait Record: Copy {
     fn inner(self, field: u32) -> Self;
 }
 
+/// What is outside reads as 0: "nothing there".
 impl<'a> Image for &'a [u32] {
     type Record = &'a [u32];
 
-    fn word(&self, offset: u32) -> Option<u32> {
-        self.get(usize::try_from(offset).ok()?).copied()
+    fn at(&self, place: u32) -> Self::Record {
+        self.inner(place / 4)
     }
 
-    fn record(&self, offset: u32, len: u32) -> Option<Self::Record> {
-        let offset = usize::try_from(offset).ok()?;
-        self.get(offset..)?.get(..usize::try_from(len).ok()?)
-    }
-
-    fn fixed(&self, offset: u32) -> Self::Record {
-        usize::try_from(offset).ok().and_then(|offset| self.get(offset..)).unwrap_or_default()
+    fn fixed(&self, place: u32) -> Self::Record {
+        self.at(place)
     }
 }
 
 impl Record for &[u32] {
     fn word(&self, field: u32) -> u32 {
-        Image::word(self, field).unwrap_or(0)
+        self.inner(field).first().copied().unwrap_or(0)
     }
 
     fn byte(&self, at: u32) -> u8 {
-        let [a, b, c, d] = Record::word(self, at / 4).to_le_bytes();
+        let [a, b, c, d] = self.word(at / 4).to_le_bytes();
         match at % 4 {
             0 => a,
             1 => b,
@@ -66,7 +59,7 @@ impl Record for &[u32] {
     }
 
     fn inner(self, field: u32) -> Self {
-        self.fixed(field)
+        usize::try_from(field).ok().and_then(|field| self.get(field..)).unwrap_or_default()
     }
 }
 
@@ -80,16 +73,16 @@ const fn mode(monitor: bool) -> Mode {
     if monitor { Mode::Monitor } else { Mode::Enforce }
 }
 
-/// The first words of an image, as [`abi::header`] has them.
+/// The words that [`abi::header`] has.
 #[inline(always)]
 pub fn header<I: Image>(image: &I) -> I::Record {
-    image.fixed(0)
+    image.fixed(abi::HEADER)
 }
 
 /// What a label means on this router, worked out for a refusal only.
 #[inline(always)]
 pub fn given_out(image: &impl Image, label: u32) -> u32 {
-    find(image, header(image).word(abi::header::GIVEN_OUT), label).unwrap_or(0)
+    find(image, header(image).word(abi::header::GIVEN_OUT), label)
 }
 
 /// The record of an interface slot.
@@ -97,11 +90,10 @@ pub fn given_out(image: &impl Image, label: u32) -> u32 {
 pub struct Interface<R>(R);
 
 impl<R: Record> Interface<R> {
-    /// The one whose record is at an offset that [`abi::interface_record`] returned; `None` when the
-    /// program cannot tell its interface.
+    /// The one whose record is at a place that [`abi::interface_record`] returned.
     #[inline(always)]
-    pub fn at(image: &impl Image<Record = R>, record: u32) -> Option<Self> {
-        Some(Self(image.fixed(present(record)?)))
+    pub fn at(image: &impl Image<Record = R>, record: u32) -> Self {
+        Self(image.fixed(record))
     }
 
     /// Whether the generation names the interface.
@@ -122,39 +114,30 @@ impl<R: Record> Interface<R> {
         Ingress(self.0.inner(interface::UNTAGGED))
     }
 
-    /// Where the record of the ingress stands that the tags of a frame bind it to.
+    /// The record of the ingress that the tags of a frame bind it to.
     #[inline(always)]
-    pub fn ingress(self, image: &impl Image<Record = R>, binding: Binding) -> Option<Ingress<R>> {
-        let children = || present(self.0.word(interface::CHILDREN));
+    pub fn ingress(self, image: &impl Image<Record = R>, binding: Binding) -> Ingress<R> {
+        let outer = || child(image, self.0.word(interface::CHILDREN), binding.outer());
         let node = match binding.len() {
-            0 => return Some(self.untagged()),
-            1 => child(image, children()?, binding.outer())?,
-            2 => {
-                let outer = child(image, children()?, binding.outer())?;
-                let children = present(image.word(outer + vlan_node::CHILDREN)?)?;
-                child(image, children, binding.inner())?
-            }
-            _ => return None,
+            0 => return self.untagged(),
+            1 => outer(),
+            2 => child(image, outer().word(vlan_node::CHILDREN), binding.inner()),
+            // Nothing can be bound to so many tags.
+            _ => return Ingress(image.fixed(0)),
         };
-        let record = present(image.word(node + vlan_node::INGRESS)?)?;
-        Some(Ingress(image.record(record, ingress::LEN)?))
+        Ingress(image.at(node.word(vlan_node::INGRESS)))
     }
 }
 
-/// The node of a VLAN ID in a table of nodes.
+/// The node of a VLAN ID in the table of nodes at a place.
 #[inline(always)]
-fn child(image: &impl Image, table: u32, vid: u16) -> Option<u32> {
+fn child<I: Image>(image: &I, table: u32, vid: u16) -> I::Record {
     let vid = u32::from(vid);
-    let leaf = present(image.word(table.wrapping_add(vid >> vlan_node::SHIFT))?)?;
-    Some(leaf.wrapping_add((vid & (vlan_node::FANOUT - 1)) * vlan_node::LEN))
+    let leaf = image.at(table + (vid >> vlan_node::SHIFT) * 4).word(0);
+    image.at(leaf + (vid & (vlan_node::FANOUT - 1)) * vlan_node::LEN * 4)
 }
 
-#[inline(always)]
-const fn present(offset: u32) -> Option<u32> {
-    if offset == 0 { None } else { Some(offset) }
-}
-
-/// The record of an ingress, or the place of one where none is bound.
+/// The record of an ingress, or zeros where none is bound.
 #[derive(Debug, Clone, Copy)]
 pub struct Ingress<R>(pub R);
 
@@ -210,15 +193,13 @@ impl<R: Record> Ingress<R> {
     /// What is done here with a label that is examined.
     #[inline(always)]
     pub fn action(self, image: &impl Image, label: u32) -> Action {
-        let directory = present(self.0.word(ingress::DIRECTORY));
-        let action = directory.and_then(|directory| find(image, directory, label));
-        action.map_or(Action::REFUSED, Action)
+        Action(find(image, self.0.word(ingress::DIRECTORY), label))
     }
 
     /// The counter slot of a rule.
     #[inline(always)]
-    pub fn rule_counter(self, image: &impl Image, rule: u32) -> Option<u32> {
-        image.word(self.0.word(ingress::RULES).wrapping_add(rule))
+    pub fn rule_counter(self, image: &impl Image, rule: u32) -> u32 {
+        image.at(self.0.word(ingress::RULES) + rule * 4).word(0)
     }
 
     /// The counter slot of the first reason.
@@ -233,19 +214,16 @@ impl<R: Record> Ingress<R> {
 pub struct Action(pub u32);
 
 impl Action {
-    /// It is refused.
-    pub const REFUSED: Self = Self(0);
-
     /// Whether an entry with the label is accepted, at the bottom of the stack or above it.
     #[inline(always)]
     pub const fn accepts(self, at_bottom: bool) -> bool {
-        self.0 != Self::REFUSED.0 && !(at_bottom && self.0 & action::NEVER_AT_BOTTOM != 0)
+        if at_bottom { self.0.cast_signed() > 0 } else { self.0 != 0 }
     }
 
     /// The rule that accepts the label, 1 or greater; 0 for a special-purpose label.
     #[inline(always)]
     pub const fn rule(self) -> u32 {
-        self.0 >> action::RULE_SHIFT
+        (self.0 & action::RULE_MASK) >> action::RULE_SHIFT
     }
 
     /// How the next entry is to be taken: [`action::OPAQUE`] and so on.
@@ -255,27 +233,25 @@ impl Action {
     }
 }
 
-/// The value of `label` in the directory at `offset`, 0 when it has none: one to three loads,
+/// The value of `label` in the directory at a place, 0 when it has none: one to three loads,
 /// whatever the policy holds. Each form is written out: reckoning with the width of a number took
 /// twice the instructions, 2 to 4 ns.
 #[inline(always)]
-fn find<I: Image>(image: &I, offset: u32, label: u32) -> Option<u32> {
-    let word = image.word(offset.wrapping_add(label >> directory::PAGE_SHIFT))?;
-    let operand = word >> directory::FORM_BITS;
-    let place = label & (directory::PAGE_LABELS - 1);
+fn find(image: &impl Image, place: u32, label: u32) -> u32 {
+    let word = image.at(place + (label >> directory::PAGE_SHIFT) * 4).word(0);
     match word & directory::FORM_MASK {
-        directory::UNIFORM => Some(operand),
         directory::BITS => {
             const NUMBERS: u32 = directory::page_words(1);
-            let page = image.record(operand, NUMBERS + 2)?;
-            let bit = page.word(place / u32::BITS) >> (place % u32::BITS) & 1;
-            Some(page.word(NUMBERS + bit))
+            let page = image.at(word);
+            let bit = page.word(label / u32::BITS % NUMBERS) >> (label % u32::BITS) & 1;
+            page.word(NUMBERS + bit)
         }
+        directory::UNIFORM => (word.cast_signed() >> directory::FORM_BITS).cast_unsigned(),
         directory::BYTES => {
             const NUMBERS: u32 = directory::page_words(8);
-            let page = image.record(operand, NUMBERS + directory::PALETTE)?;
-            Some(page.word(NUMBERS + u32::from(page.byte(place))))
+            let page = image.at(word);
+            page.word(NUMBERS + u32::from(page.byte(label % directory::PAGE_LABELS)))
         }
-        _ => image.word(operand + place),
+        _ => image.at(word + label % directory::PAGE_LABELS * 4).word(0),
     }
 }

@@ -20,6 +20,11 @@ impl LabelEntry {
         self.0 & 0x100 != 0
     }
 
+    /// Whether S is set and the time to live is not 0: both in one comparison.
+    pub const fn is_last_and_alive(self) -> bool {
+        self.0 & 0x1ff > 0x100
+    }
+
     /// The time to live.
     pub const fn ttl(self) -> u32 {
         self.0 & 0xff

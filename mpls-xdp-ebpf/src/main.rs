@@ -8,7 +8,12 @@
 
 mod sampling;
 
-use core::{arch::asm, ffi::c_void, ptr::from_mut};
+use core::{
+    arch::asm,
+    ffi::c_void,
+    hint::{assert_unchecked, cold_path},
+    ptr::from_mut,
+};
 
 use aya_ebpf::{
     bindings::{xdp_action, xdp_md},
@@ -21,9 +26,9 @@ use aya_ebpf::{
 };
 use mpls_xdp_ebpf::{
     abi::{Counter, Trace, given, policy_map},
-    decision::{self, Stack, Verdict, aside},
-    frame::{self, Frame, Framing, STEPS, Walk},
-    image::{Action, Image, Ingress, Interface, Record},
+    decision::{self, Stack, Verdict, aside, veil},
+    frame::{self, Frame, Framing, LABEL_ENTRY_LEN, STEPS, Walk},
+    image::{Image, Interface, Record},
     label_entry::LabelEntry,
 };
 
@@ -36,22 +41,64 @@ static FENCE: ArrayOfMaps<Array<u32, 1>, 1> = ArrayOfMaps::new();
 #[btf_map]
 static TRACE: Array<Trace, 1> = Array::new();
 
-/// What the loader puts in place of `NUMBER`, one of [`given`]: a constant for the verifier, or the
-/// address of a map's value, which costs no look-up. Not `pure`, so that the compiler loads it anew,
-/// in one instruction, wherever it is needed, and keeps no copy on the stack.
+/// The address that the loader puts in place of `NUMBER`, one of those of [`given`]: that of a map's
+/// value, which costs no look-up. Not `pure`, so that the compiler loads it anew, in one instruction,
+/// wherever it is needed, and keeps no copy on the stack.
 #[inline(always)]
-fn given<const NUMBER: u64>() -> u64 {
-    let number: u64;
+fn address<const NUMBER: u64>() -> u64 {
+    let address: u64;
     // SAFETY: the instruction loads a number.
     unsafe {
         asm!(
             "{0} = {1} ll",
-            out(reg) number,
+            out(reg) address,
             const NUMBER,
             options(nomem, nostack, preserves_flags)
         );
     }
-    number
+    address
+}
+
+/// What the loader puts in place of `$given`, one of [`given`].
+macro_rules! given {
+    ($given:expr) => {{
+        let number: u64;
+        // SAFETY: the instruction loads a number that is not negative.
+        unsafe {
+            asm!(
+                "{0} = {1}",
+                out(reg) number,
+                const $given,
+                options(nomem, nostack, preserves_flags)
+            );
+            assert_unchecked(number <= i32::MAX as u64);
+        }
+        number
+    }};
+}
+
+/// An instruction on `$number` whose operand the loader puts in place of `$given`.
+macro_rules! with_given {
+    ($operation:literal, $number:expr, $given:expr) => {{
+        let mut number: u64 = $number;
+        // SAFETY: the instruction reckons with a register.
+        unsafe {
+            asm!(
+                concat!("{0} ", $operation, " {1}"),
+                inout(reg) number,
+                const $given,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        number
+    }};
+}
+
+/// Where a frame begins.
+#[inline(always)]
+fn data(ctx: *mut xdp_md) -> usize {
+    // SAFETY: the context is that of this run of the program.
+    unsafe { (&raw const (*ctx).data).read_volatile() as usize }
 }
 
 /// The linear part of a frame. Where the kernel hands over no fragments, it is the frame.
@@ -64,7 +111,7 @@ struct Linear {
 impl Linear {
     #[inline(always)]
     fn of(ctx: *mut xdp_md) -> Self {
-        Self { ctx, start: XdpContext::new(ctx).data() }
+        Self { ctx, start: data(ctx) }
     }
 
     /// Where it ends. Read anew each time, which costs no more than to have it on the stack.
@@ -74,9 +121,10 @@ impl Linear {
         unsafe { (&raw const (*self.ctx).data_end).read_volatile() as usize }
     }
 
+    /// Its length, in bytes. The start is read anew as well.
     #[inline(always)]
     fn len(self) -> u64 {
-        (self.end() - self.start) as u64
+        (self.end() - data(self.ctx)) as u64
     }
 
     /// Where `len` bytes at `offset` stand, unless the frame ends before.
@@ -90,14 +138,18 @@ impl Linear {
 /// Reads a number of a frame in one load; the compiler takes one for each byte, since it knows of
 /// no alignment.
 macro_rules! load {
-    ($type:literal, $at:expr) => {{
+    ($type:literal, $at:expr) => {
+        load!($type, $at, 0)
+    };
+    ($type:literal, $at:expr, $offset:expr) => {{
         let number: u64;
         // SAFETY: the bytes lie between `data` and `data_end`.
         unsafe {
             asm!(
-                concat!("{0} = *(", $type, " *)({1} + 0)"),
+                concat!("{0} = *(", $type, " *)({1} + {2})"),
                 out(reg) number,
                 in(reg) $at,
+                const $offset,
                 options(pure, readonly, nostack, preserves_flags)
             );
         }
@@ -125,8 +177,8 @@ impl Frame for Linear {
 
     #[inline(always)]
     fn skim(walk: &mut impl Walk) {
-        for position in walk.first()..=STEPS {
-            if walk.step(position) {
+        for step in 0..STEPS {
+            if walk.step(step) {
                 break;
             }
         }
@@ -201,13 +253,12 @@ fn step_of<W: Walk>(_: &W) -> *mut c_void {
 unsafe extern "C" fn step<W: Walk>(index: u32, walk: *mut W) -> i64 {
     // SAFETY: `bpf_loop` was called with a pointer to this type that nobody else uses meanwhile.
     let walk = unsafe { &mut *walk };
-    walk.step(walk.first() + index).into()
+    walk.step(index).into()
 }
 
-/// Copies a register onto itself. It keeps the compiler from testing one register and using another
-/// that it knows to be related, which the verifier does not.
+/// Copies a register onto itself, so that the compiler does not join tests before and behind it.
 #[inline(always)]
-fn as_tested(mut number: u64) -> u64 {
+fn apart(mut number: u64) -> u64 {
     // SAFETY: nothing changes.
     unsafe {
         asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack, preserves_flags));
@@ -219,22 +270,26 @@ fn as_tested(mut number: u64) -> u64 {
 #[derive(Clone, Copy)]
 struct ActiveImage(*const u32);
 
+/// The policy map.
+#[inline(always)]
+fn policy() -> *const u32 {
+    address::<{ given::POLICY }>() as *const u32
+}
+
 /// A word of the policy map in front of the images.
 #[inline(always)]
-fn control(field: u32) -> u32 {
-    let map = given::<{ given::POLICY }>() as *const u32;
+fn control(map: *const u32, field: u32) -> u32 {
     // SAFETY: every policy map has it; user space may write the word meanwhile.
     unsafe { map.add(field as usize).read_volatile() }
 }
 
 impl ActiveImage {
     #[inline(always)]
-    fn get() -> Option<Self> {
-        let at = u64::from(control(policy_map::ACTIVE));
-        if at > given::<{ given::SECOND_IMAGE }>() {
-            return None;
-        }
-        Some(Self((given::<{ given::POLICY }>() + at) as *const u32))
+    fn get() -> Self {
+        let map = policy();
+        let active = control(map, policy_map::ACTIVE).into();
+        let active = with_given!("&=", active, given::SECOND_IMAGE);
+        Self(map.wrapping_byte_add(active as usize + policy_map::FIRST as usize))
     }
 }
 
@@ -242,27 +297,14 @@ impl Image for ActiveImage {
     type Record = Words;
 
     #[inline(always)]
-    fn word(&self, offset: u32) -> Option<u32> {
-        let offset = as_tested(offset.into());
-        if offset >= given::<{ given::IMAGE_WORDS }>() {
-            return None;
-        }
-        // SAFETY: an image has as many words; user space never changes an active one.
-        Some(unsafe { self.0.add(offset as usize).read() })
+    fn at(&self, place: u32) -> Words {
+        let place = with_given!("&=", place.into(), given::PLACE_MASK);
+        Words(self.0.wrapping_byte_add(place as usize))
     }
 
     #[inline(always)]
-    fn record(&self, offset: u32, len: u32) -> Option<Words> {
-        let offset = as_tested(offset.into());
-        if offset > given::<{ given::IMAGE_WORDS }>() - u64::from(len) {
-            return None;
-        }
-        Some(Words(self.0.wrapping_add(offset as usize)))
-    }
-
-    #[inline(always)]
-    fn fixed(&self, offset: u32) -> Words {
-        Words(self.0.wrapping_add(offset as usize))
+    fn fixed(&self, place: u32) -> Words {
+        Words(self.0.wrapping_byte_add(place as usize))
     }
 }
 
@@ -273,8 +315,7 @@ struct Words(*const u32);
 impl Record for Words {
     #[inline(always)]
     fn word(&self, field: u32) -> u32 {
-        // SAFETY: the record lies in the image, by its test or because its offset is a constant,
-        // which the verifier knows.
+        // SAFETY: the map is long enough for what is read from any place, and the verifier knows it.
         unsafe { self.0.add(field as usize).read() }
     }
 
@@ -294,12 +335,10 @@ impl Record for Words {
 #[inline(always)]
 fn count(slot: u32, bytes: u64) {
     // SAFETY: the helper has no arguments.
-    let cpu = u64::from(unsafe { bpf_get_smp_processor_id() });
-    let at = as_tested(cpu * given::<{ given::COUNTER_SLOTS }>() + u64::from(slot));
-    if at >= given::<{ given::COUNTERS_END }>() {
-        return;
-    }
-    let counters = given::<{ given::COUNTERS }>() as *mut Counter;
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let block = with_given!("*=", cpu.into(), given::COUNTER_SLOTS);
+    let at = with_given!("&=", block + u64::from(slot), given::COUNTER_MASK);
+    let counters = address::<{ given::COUNTERS }>() as *mut Counter;
     // SAFETY: the map has as many counters, this one is this CPU's, and XDP programs do not
     // interrupt each other on one CPU, so plain additions lose nothing.
     unsafe {
@@ -309,10 +348,16 @@ fn count(slot: u32, bytes: u64) {
     }
 }
 
-/// Where the record of this copy's interface stands.
+/// Place of the record of this copy's interface.
 #[inline(always)]
 fn interface() -> u32 {
-    given::<{ given::INTERFACE }>() as u32
+    given!(given::INTERFACE) as u32
+}
+
+/// Whether this copy writes each verdict to the trace.
+#[inline(always)]
+fn is_tracing() -> bool {
+    given!(given::TRACING) != 0
 }
 
 /// Filters a labelled frame of `len` bytes whose first label entry is `top`.
@@ -324,13 +369,10 @@ fn filter(
     top: Option<LabelEntry>,
     len: impl Fn() -> u64,
 ) -> u32 {
-    if given::<{ given::TRACING }>() != 0 {
+    if is_tracing() {
         trace(ctx);
     }
-    let Some(image) = ActiveImage::get() else {
-        // Without a policy the program cannot tell its interface: it lets no label in.
-        return xdp_action::XDP_DROP;
-    };
+    let image = ActiveImage::get();
     let verdict = decision::decide(frame, framing, top, &image, interface());
     carry_out(ctx, frame, framing, &image, &verdict, len)
 }
@@ -357,7 +399,7 @@ fn carry_out(
         return xdp_action::XDP_PASS;
     }
     aside();
-    if control(policy_map::SAMPLED) != 0 {
+    if control(policy(), policy_map::SAMPLED) != 0 {
         sampling::refused(ctx, frame, framing, image, verdict);
     }
     if let Some(slot) = slot {
@@ -367,77 +409,83 @@ fn carry_out(
 }
 
 /// Filters a frame all of which is in the linear part. The commonest frame, untagged, has a copy of
-/// the code in which its offsets are constants.
+/// the code in which its offsets are constants, and one test for all that it reads.
 #[inline(always)]
-fn filter_linear(ctx: &XdpContext, frame: Linear) -> u32 {
-    match frame.be16(frame::ETHER_TYPE) {
-        Some(frame::MPLS) => {
-            if let Some(top) = decision::top(&frame, Framing::UNTAGGED) {
-                return filter_untagged(frame, top);
-            }
+fn filter_linear(ctx: *mut xdp_md, frame: Linear) -> u32 {
+    const READ: usize = frame::UNTAGGED_STACK + LABEL_ENTRY_LEN;
+    if let Some(start) = frame.at(0, READ) {
+        let ether_type = load!("u16", start, frame::ETHER_TYPE);
+        if ether_type == u64::from(frame::MPLS.to_be()) {
+            let top = load!("u32", start, frame::UNTAGGED_STACK) as u32;
+            return filter_untagged(frame, LabelEntry::from_bits(u32::from_be(top)));
         }
-        Some(ether_type) if frame::is_tag(ether_type) || ether_type == frame::MPLS_UPSTREAM => {}
-        _ => return xdp_action::XDP_PASS,
+        let ether_type = u16::from_be(apart(ether_type) as u16);
+        if !frame::is_tag(ether_type) && ether_type != frame::MPLS_UPSTREAM {
+            return xdp_action::XDP_PASS;
+        }
     }
-    filter_linear_any(ctx.ctx)
+    cold_path();
+    filter_linear_any(ctx)
 }
 
 /// Filters an untagged frame. One that is accepted by its only entry is done with here: the others
 /// need more registers than there are, and would have this one keep its values on the stack.
 #[inline(always)]
 fn filter_untagged(frame: Linear, top: LabelEntry) -> u32 {
-    if given::<{ given::TRACING }>() != 0 {
+    if is_tracing() {
         trace(frame.ctx);
     }
-    let Some(image) = ActiveImage::get() else {
-        return xdp_action::XDP_DROP;
-    };
-    let Some(interface) = Interface::at(&image, interface()) else {
-        return filter_linear_any(frame.ctx);
-    };
-    let ingress = interface.untagged();
-    let action = decision::begin(&image, ingress, false, Some(top));
-    if decision::ends(top, action) {
-        if let Some(slot) = ingress.rule_counter(&image, action.rule()) {
-            count(slot, frame.len());
-        }
-        return xdp_action::XDP_PASS;
-    }
-    go_on(frame.ctx, image, ingress, top, action)
-}
-
-/// Goes on with an untagged frame behind the first half of the decision. A function of its own,
-/// called, with as many arguments as there are registers for.
-#[inline(always)]
-fn go_on(
-    ctx: *mut xdp_md,
-    image: ActiveImage,
-    ingress: Ingress<Words>,
-    top: LabelEntry,
-    action: Action,
-) -> u32 {
-    let frame = Linear::of(ctx);
-    let interface = Interface::at(&image, interface());
+    let image = ActiveImage::get();
+    // Not kept for a refusal: that would take a register.
+    let interface = || Interface::at(&image, interface());
     let stack = Stack { upstream: false, start: frame::UNTAGGED_STACK, top: Some(top) };
-    let verdict = decision::go_on(&frame, &image, interface, ingress, stack, action);
-    carry_out(ctx, &frame, Framing::UNTAGGED, &image, &verdict, || frame.len())
+    let verdict = if top.is_last_and_alive() {
+        let ingress = interface().untagged();
+        let action = ingress.action(&image, top.label());
+        if action.accepts(true) {
+            count(ingress.rule_counter(&image, action.rule()), frame.len());
+            return xdp_action::XDP_PASS;
+        }
+        cold_path();
+        let interface = interface();
+        decision::refuse_top(&image, interface, interface.untagged(), stack)
+    } else {
+        cold_path();
+        let interface = interface();
+        decision::judge(&frame, &image, interface, interface.untagged(), stack)
+    };
+    carry_out(frame.ctx, &frame, Framing::UNTAGGED, &image, &verdict, || frame.len())
 }
 
 /// Filters any frame all of which is in the linear part.
 #[inline(always)]
 fn filter_linear_any(ctx: *mut xdp_md) -> u32 {
     let frame = Linear::of(ctx);
-    filter_any(ctx, &frame, || frame.len())
+    // What was learnt of the frame so far is of no use below, and the verifier would look at each
+    // number of tags on its own.
+    let forgotten = |stack: usize| (Linear::of(ctx), veil(stack as u32) as usize);
+    filter_any(ctx, frame, forgotten, || frame.len())
 }
 
-/// Filters a frame of `len` bytes.
+/// Filters a frame of `len` bytes. Its stack is read from what `forget` makes of the reader and the
+/// offset.
 #[inline(always)]
-fn filter_any(ctx: *mut xdp_md, frame: &impl Frame, len: impl Fn() -> u64) -> u32 {
-    match frame::parse(frame) {
+fn filter_any<F: Frame>(
+    ctx: *mut xdp_md,
+    frame: F,
+    forget: impl Fn(usize) -> (F, usize),
+    len: impl Fn() -> u64,
+) -> u32 {
+    match frame::parse(&frame) {
         Framing::Other => xdp_action::XDP_PASS,
         // A copy of its own: early Linux 6.1 refuses to put aside what only the other one has.
-        Framing::VlanTooDeep => filter(ctx, frame, Framing::VlanTooDeep, None, len),
-        framing => filter(ctx, frame, framing, decision::top(frame, framing), len),
+        Framing::VlanTooDeep => filter(ctx, &frame, Framing::VlanTooDeep, None, len),
+        Framing::Mpls { binding, upstream, stack } => {
+            let framing = Framing::Mpls { binding, upstream, stack };
+            let top = decision::top(&frame, framing);
+            let (frame, stack) = forget(stack);
+            filter(ctx, &frame, Framing::Mpls { binding, upstream, stack }, top, len)
+        }
     }
 }
 
@@ -445,8 +493,7 @@ fn filter_any(ctx: *mut xdp_md, frame: &impl Frame, len: impl Fn() -> u64) -> u3
 #[xdp]
 #[inline(always)]
 fn mpls_xdp(ctx: XdpContext) -> u32 {
-    let frame = Linear::of(ctx.ctx);
-    filter_linear(&ctx, frame)
+    filter_linear(ctx.ctx, Linear::of(ctx.ctx))
 }
 
 /// The same where frames may come in fragments. The kernel refuses the other one there, and it
@@ -461,9 +508,10 @@ fn mpls_xdp_frags(ctx: XdpContext) -> u32 {
     // SAFETY: the context is that of this run of the program.
     let len = unsafe { bpf_xdp_get_buff_len(ctx.ctx) };
     if len == linear.len() {
-        return filter_linear(&ctx, linear);
+        return filter_linear(ctx.ctx, linear);
     }
-    filter_any(ctx.ctx, &Fragmented(ctx.ctx), || len)
+    let frame = Fragmented(ctx.ctx);
+    filter_any(ctx.ctx, frame, |stack| (frame, stack), || len)
 }
 
 /// Decides about the frame once more, and writes why. What only this needs is not on the way of
@@ -480,9 +528,10 @@ fn trace(ctx: *mut xdp_md) {
 
 #[inline(always)]
 fn trace_as(frame: Fragmented, framing: Framing) {
-    let (Some(image), Some(trace)) = (ActiveImage::get(), TRACE.get_ptr_mut(0)) else {
+    let Some(trace) = TRACE.get_ptr_mut(0) else {
         return;
     };
+    let image = ActiveImage::get();
     let top = decision::top(&frame, framing);
     let verdict = decision::decide(&frame, framing, top, &image, interface());
     // SAFETY: the map has one element; a program with tracing on runs one frame at a time.

@@ -4,7 +4,7 @@ macro_rules! reasons {
     ($(#[$type_doc:meta])* $type:ident { $(#[$doc:meta])* $($variant:ident = $name:literal, $source:literal, $meaning:literal;)+ }) => {
         $(#[$type_doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[repr(u32)]
+        #[repr(u8)]
         pub enum $type {
             $(#[doc = concat!($meaning, " (", $source, ").")] $variant,)+
         }

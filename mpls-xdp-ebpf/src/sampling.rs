@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use mpls_xdp_ebpf::{
     abi::header,
-    decision::Verdict,
+    decision::{Verdict, veil},
     frame::{Frame, Framing},
     image::{self, Image, Record},
     sample::{Bucket, CAPTURED, Refusal, Sample},
@@ -59,7 +59,7 @@ pub fn refused<I: Image>(
         generation: word(header::GENERATION) | word(header::GENERATION + 1) << u32::BITS,
         interface: interface(),
         counter,
-        reason: verdict.reason(),
+        reason: veil(verdict.reason()),
         dropped: verdict.drops().into(),
         position: verdict.position(),
         label: verdict.label(frame, framing),

@@ -13,7 +13,7 @@ use mpls_xdp::{compile, manifest::Manifest, policy};
 use mpls_xdp_ebpf::{
     abi::{Counter as Counts, NONE, REASON_SLOTS, Trace, interface_record},
     decision, frame,
-    image::Image,
+    image::{Image, Record},
     reason::{InterfaceReason, Reason},
 };
 
@@ -133,7 +133,7 @@ impl Host {
 
     /// Where the record of an interface stands.
     fn record(&self, interface: &str) -> u32 {
-        interface_record(self.slot(interface))
+        interface_record(self.slot(interface)).expect("a policy has fewer interfaces than slots")
     }
 
     /// What the host library decides, as the kernel program would trace it.
@@ -144,13 +144,13 @@ impl Host {
     #[must_use]
     pub fn trace(&self, interface: &str, frame: &[u8]) -> Trace {
         let outside = Cell::new(None);
-        let image = Bounded { words: &self.image, outside: &outside };
+        let image = Bounded { words: &self.image, outside: &outside, from: 0 };
         let framing = frame::parse(&frame);
         let top = decision::top(&frame, framing);
         let verdict = decision::decide(&frame, framing, top, &image, self.record(interface));
         let trace = verdict.trace(&frame, framing, &image);
-        if let Some(offset) = outside.get() {
-            panic!("word {offset} of an image of {} was read", self.image.len());
+        if let Some(word) = outside.get() {
+            panic!("word {word} of an image of {} was read", self.image.len());
         }
         trace
     }
@@ -231,34 +231,42 @@ impl Host {
     }
 }
 
-/// An image that remembers a read outside of it.
+/// An image, or what stands from one of its words on, that remembers a read outside of it.
 #[derive(Clone, Copy)]
 struct Bounded<'a> {
     words: &'a [u32],
     outside: &'a Cell<Option<u32>>,
+    from: u32,
 }
 
-impl<'a> Image for Bounded<'a> {
-    type Record = &'a [u32];
+impl Image for Bounded<'_> {
+    type Record = Self;
 
-    fn word(&self, offset: u32) -> Option<u32> {
-        let word = self.words.get(offset as usize).copied();
-        if word.is_none() {
-            self.outside.set(Some(offset));
-        }
-        word
+    fn at(&self, place: u32) -> Self {
+        Self { from: place / 4, ..*self }
     }
 
-    fn record(&self, offset: u32, len: u32) -> Option<Self::Record> {
-        let record = self.words.record(offset, len);
-        if record.is_none() {
-            self.outside.set(Some(offset));
+    fn fixed(&self, place: u32) -> Self {
+        self.at(place)
+    }
+}
+
+impl Record for Bounded<'_> {
+    fn word(&self, field: u32) -> u32 {
+        let at = self.from + field;
+        if at as usize >= self.words.len() {
+            self.outside.set(Some(at));
         }
-        record
+        self.words.word(at)
     }
 
-    fn fixed(&self, offset: u32) -> Self::Record {
-        self.words.fixed(offset)
+    fn byte(&self, at: u32) -> u8 {
+        self.word(at / 4);
+        (&self.words[self.from as usize..]).byte(at)
+    }
+
+    fn inner(self, field: u32) -> Self {
+        Self { from: self.from + field, ..self }
     }
 }
 

@@ -6,7 +6,7 @@ use mpls_xdp_ebpf::abi::directory::{
 
 use super::{ImageBuilder, segments::Segment, to_word};
 
-/// Builds the directory of sorted, disjoint segments and returns its offset.
+/// Builds the directory of sorted, disjoint segments and returns its place.
 pub(super) fn build(image: &mut ImageBuilder, segments: &[Segment]) -> u32 {
     let mut words = vec![UNIFORM; LEN as usize];
     let mut from = 0;
@@ -31,7 +31,6 @@ pub(super) fn build(image: &mut ImageBuilder, segments: &[Segment]) -> u32 {
 
 /// The directory word of a page; the segments count from its first label.
 fn page_word(image: &mut ImageBuilder, segments: &[Segment]) -> u32 {
-    let word = |operand: u32, form: u32| operand << FORM_BITS | form;
     let covered: u32 = segments.iter().map(|segment| segment.last - segment.first + 1).sum();
     let nothing = (covered < PAGE_LABELS).then_some(0);
     let mut values: Vec<u32> =
@@ -41,7 +40,7 @@ fn page_word(image: &mut ImageBuilder, segments: &[Segment]) -> u32 {
     values.dedup();
     let (form, bits) = match values[..] {
         [] => return UNIFORM,
-        [value] => return word(value, UNIFORM),
+        [value] => return value << FORM_BITS | UNIFORM,
         [_, _] => (BITS, 1),
         _ if values.len() <= PALETTE as usize => (BYTES, 8),
         _ => (WORDS, u32::BITS),
@@ -54,7 +53,7 @@ fn page_word(image: &mut ImageBuilder, segments: &[Segment]) -> u32 {
         page.extend(&values);
         page
     };
-    word(image.share(page), form)
+    image.share(page) | form
 }
 
 /// The numbers of a page's labels, those of the segments' values; the others are 0.

@@ -15,13 +15,12 @@ use thiserror::Error;
 
 use self::segments::{Layer, Segment};
 use crate::{
-    manifest::Manifest,
+    manifest::{InterfaceEntry, Manifest},
     policy::{ContextId, ContextKind, Ingress, LabelSet, Policy},
 };
 
-/// Words of the greatest image: the verifier bounds an offset into a map value to 2^29 bytes, and a
-/// policy map has two images.
-const MAX_WORDS: usize = (1 << 26) - 1024;
+/// Words of the greatest image.
+const MAX_WORDS: usize = abi::MOST_WORDS as usize;
 
 /// A policy that cannot be compiled.
 #[derive(Debug, Error)]
@@ -45,16 +44,16 @@ pub enum CompileError {
 /// When the image would be too large for a map.
 pub fn compile(policy: &Policy, manifest: &Manifest) -> Result<Vec<u32>, CompileError> {
     let mut image = ImageBuilder::default();
-    image.words[header::MAGIC as usize] = abi::MAGIC;
-    image.words[header::DEFAULT_MODE as usize] = mode_word(policy.default_mode);
-    image.words[header::GIVEN_OUT as usize] = given_out(&mut image, policy);
+    *image.header(header::MAGIC) = abi::MAGIC;
+    *image.header(header::DEFAULT_MODE) = mode_word(policy.default_mode);
+    *image.header(header::GIVEN_OUT) = given_out(&mut image, policy);
 
     let pops = union(policy.contexts.iter().filter(|context| context.pops).map(|c| &c.labels));
     let mut directories = HashMap::new();
     let mut records = Vec::with_capacity(policy.ingresses.len());
     for (number, (ingress, entry)) in policy.ingresses.iter().zip(&manifest.ingresses).enumerate() {
         let directory = match ingress.role {
-            // Without a directory no label is acceptable.
+            // In the zeros no label is acceptable.
             Role::Customer => 0,
             Role::Peer | Role::Core => *directories
                 .entry((&ingress.contexts, &ingress.labels, ingress.special.bits()))
@@ -74,8 +73,7 @@ pub fn compile(policy: &Policy, manifest: &Manifest) -> Result<Vec<u32>, Compile
             (ingress.interface.as_str() == entry.name).then_some((&ingress.vlans[..], record))
         });
         let root = vlan::root(&mut image, bound);
-        let start = (abi::INTERFACES + entry.slot * interface::LEN) as usize;
-        let record = &mut image.words[start..start + interface::LEN as usize];
+        let record = image.interface(entry);
         record[interface::NAMED as usize] = u32::from(!entry.detached);
         record[interface::COUNTERS as usize] = entry.counters;
         record[interface::CHILDREN as usize] = root.children;
@@ -92,7 +90,7 @@ pub fn compile(policy: &Policy, manifest: &Manifest) -> Result<Vec<u32>, Compile
 /// Never; the type is that of [`compile`].
 pub fn nothing() -> Result<Vec<u32>, CompileError> {
     let mut image = ImageBuilder::default();
-    image.words[header::MAGIC as usize] = abi::MAGIC;
+    *image.header(header::MAGIC) = abi::MAGIC;
     image.finish(&Manifest::default())
 }
 
@@ -102,12 +100,11 @@ pub fn nothing() -> Result<Vec<u32>, CompileError> {
 ///
 /// When the image would be too large for a map.
 pub fn amend(words: &[u32], manifest: &Manifest) -> Result<Vec<u32>, CompileError> {
-    let tables = words[header::MANIFEST as usize] as usize;
+    let tables = (words[(abi::HEADER / 4 + header::MANIFEST) as usize] / 4) as usize;
     let mut image =
         ImageBuilder { words: words[..tables].to_vec(), shared: HashMap::new(), beyond: 0 };
     for entry in manifest.interfaces.iter().filter(|entry| entry.detached) {
-        let start = (abi::INTERFACES + entry.slot * interface::LEN) as usize;
-        image.words[start..start + interface::LEN as usize].fill(0);
+        image.interface(entry).fill(0);
     }
     image.finish(manifest)
 }
@@ -181,42 +178,51 @@ impl Default for ImageBuilder {
 }
 
 impl ImageBuilder {
-    /// Puts a block of words behind the others and returns its offset.
+    /// A word of the header.
+    fn header(&mut self, field: u32) -> &mut u32 {
+        &mut self.words[(abi::HEADER / 4 + field) as usize]
+    }
+
+    /// The record of an interface.
+    fn interface(&mut self, entry: &InterfaceEntry) -> &mut [u32] {
+        let start = (abi::INTERFACES / 4 + entry.slot * interface::LEN) as usize;
+        &mut self.words[start..start + interface::LEN as usize]
+    }
+
+    /// Puts a block of words behind the others and returns its place.
     fn append(&mut self, block: &[u32]) -> u32 {
         if self.words.len() + block.len() > MAX_WORDS {
             self.beyond += block.len();
             return 0;
         }
-        let offset = to_word(self.words.len());
+        let place = to_place(self.words.len());
         self.words.extend_from_slice(block);
-        offset
+        place
     }
 
-    /// The offset of a block that may serve several tables.
+    /// The place of a block that may serve several tables.
     fn share(&mut self, block: Vec<u32>) -> u32 {
-        if let Some(offset) = self.shared.get(&block) {
-            return *offset;
+        if let Some(place) = self.shared.get(&block) {
+            return *place;
         }
-        let offset = self.append(&block);
-        self.shared.insert(block, offset);
-        offset
+        let place = self.append(&block);
+        self.shared.insert(block, place);
+        place
     }
 
     fn finish(mut self, manifest: &Manifest) -> Result<Vec<u32>, CompileError> {
         let bytes = serde_json::to_vec(manifest)?;
         #[expect(clippy::cast_possible_truncation, reason = "the two halves of the number")]
         let [low, high] = [manifest.generation as u32, (manifest.generation >> 32) as u32];
-        self.words[header::GENERATION as usize] = low;
-        self.words[header::GENERATION as usize + 1] = high;
-        self.words[header::MANIFEST as usize] = to_word(self.words.len());
-        self.words[header::MANIFEST_LEN as usize] = to_word(bytes.len());
+        *self.header(header::GENERATION) = low;
+        *self.header(header::GENERATION + 1) = high;
+        *self.header(header::MANIFEST) = to_place(self.words.len());
+        *self.header(header::MANIFEST_LEN) = to_word(bytes.len());
         self.words.extend(bytes.chunks(4).map(|chunk| {
             let mut word = [0; 4];
             word[..chunk.len()].copy_from_slice(chunk);
             u32::from_le_bytes(word)
         }));
-        let end = self.words[header::MANIFEST as usize] as usize + abi::directory::PALETTE as usize;
-        self.words.resize(self.words.len().max(end), 0);
         if self.beyond > 0 || self.words.len() > MAX_WORDS {
             return Err(CompileError::TooLarge(self.words.len() + self.beyond));
         }
@@ -224,7 +230,12 @@ impl ImageBuilder {
     }
 }
 
-/// An offset or a number as a word of the image; none is greater than [`MAX_WORDS`].
+/// The place of a word that has so many in front of it.
+fn to_place(words: usize) -> u32 {
+    to_word(words * 4)
+}
+
+/// A number as a word of the image; none is greater than the bytes of [`MAX_WORDS`].
 fn to_word(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }

@@ -17,7 +17,7 @@ pub(super) type Record = [u32; ingress::LEN as usize];
 pub(super) struct Root {
     /// The ingress of untagged frames; zeros where there is none.
     pub(super) untagged: Record,
-    /// Offset of the table of frames with tags, or 0.
+    /// Place of the table of frames with tags, or 0.
     pub(super) children: u32,
 }
 
@@ -45,7 +45,7 @@ pub(super) fn root<'a>(
     }
 }
 
-/// The offset of the table of these nodes; 0 when there are none.
+/// The place of the table of these nodes; 0 when there are none.
 fn table(image: &mut ImageBuilder, nodes: &BTreeMap<u16, Node<'_>>) -> u32 {
     if nodes.is_empty() {
         return 0;

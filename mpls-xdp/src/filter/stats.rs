@@ -194,7 +194,9 @@ const fn field(reason: InterfaceReason) -> &'static str {
 }
 
 fn ingress(entry: &IngressEntry, count: impl Fn(u32) -> CounterRow) -> IngressStats {
-    let by_mode = |reason, monitored| count(abi::reason_slot(entry.reasons, reason, monitored));
+    let by_mode = |reason: Reason, monitored| {
+        count(abi::reason_slot(entry.reasons, reason.code(), monitored))
+    };
     let refused = Reason::ALL.map(|reason| RefusedStats {
         reason,
         dropped: by_mode(reason, false),

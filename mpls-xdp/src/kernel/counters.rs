@@ -1,4 +1,4 @@
-//! The counters: a block of slots for each CPU.
+//! The counters: a block of slots for each CPU, and as many more as make a power of two.
 //!
 //! A program counts in the map that it was loaded with. When a policy needs more slots than that
 //! has, there is another map for programs to come, and what was counted in the one before stays
@@ -119,7 +119,9 @@ impl CounterMap {
     /// When the kernel has no memory for it.
     pub fn create(end: u32) -> Result<Self, KernelError> {
         let slots = Self::slots_for(end);
-        let bytes = u64::from(slots) * u64::from(COUNTER_BYTES) * u64::from(cpus()?);
+        // The program cuts the number of a counter to as many bits.
+        let blocks = cpus()?.next_power_of_two();
+        let bytes = u64::from(slots) * u64::from(COUNTER_BYTES) * u64::from(blocks);
         let bytes = u32::try_from(bytes).ok().filter(|bytes| u64::from(*bytes) <= MOST_BYTES);
         let bytes = bytes.ok_or(KernelError::TooManyCounters(slots))?;
         let definition = definition::array(BPF_MAP_TYPE_ARRAY, bytes, 1, BPF_F_MMAPABLE);
@@ -198,8 +200,13 @@ impl CounterMap {
         self.slots
     }
 
-    /// Counters of all CPUs.
-    pub(super) fn len(&self) -> usize {
+    /// The bits of the number of a counter among those of all CPUs.
+    pub(super) fn mask(&self) -> u32 {
+        u32::try_from(self.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// Counters of all CPUs, a power of two.
+    fn len(&self) -> usize {
         self.memory.len() / size_of::<Counter>()
     }
 

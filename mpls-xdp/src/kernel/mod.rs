@@ -116,6 +116,9 @@ pub enum KernelError {
     /// Policies were applied faster than one could be read.
     #[error("the policy changed each time it was read; try again")]
     KeepsChanging,
+    /// No interface can have the slot.
+    #[error("there is no slot {0} for an interface")]
+    NoSlot(u32),
     /// The number of CPUs is not known.
     #[error("cannot read which CPUs there can be: {0}")]
     Cpus(#[source] io::Error),

@@ -48,10 +48,9 @@ impl PolicyMap {
     pub fn create(image: &[u32], words: u32) -> Result<Self, KernelError> {
         let bytes = policy_map::bytes(words);
         let definition = definition::array(BPF_MAP_TYPE_ARRAY, bytes, 1, BPF_F_MMAPABLE);
-        let map = Self::of(definition::create(definition, "mpls_policy")?)?;
-        map.write(policy_map::FIRST, image);
-        map.control(policy_map::SETTLED).store(policy_map::FIRST, Relaxed);
-        map.control(policy_map::ACTIVE).store(policy_map::FIRST, Release);
+        let map = Self { words, ..Self::of(definition::create(definition, "mpls_policy")?)? };
+        map.control(policy_map::SECOND).store(policy_map::second(words), Relaxed);
+        map.write(0, image);
         Ok(map)
     }
 
@@ -66,13 +65,20 @@ impl PolicyMap {
         if map.info()?.value_size() < policy_map::bytes(abi::FIXED_WORDS) {
             return Err(other_abi());
         }
-        let map = match Self::of(map) {
+        let mut map = match Self::of(map) {
             // Maps of this version can always be mapped.
             Err(KernelError::Memory(_)) => return Err(other_abi()),
             map => map?,
         };
+        let second = map.control(policy_map::SECOND).load(Relaxed);
+        if second > abi::MOST_WORDS * 4
+            || map.memory.len() != policy_map::bytes(second / 4) as usize
+        {
+            return Err(other_abi());
+        }
+        map.words = second / 4;
         match map.active() {
-            Some(image) if load(image, header::MAGIC) == abi::MAGIC => Ok(map),
+            Some(image) if load_header(image, header::MAGIC) == abi::MAGIC => Ok(map),
             _ => Err(other_abi()),
         }
     }
@@ -90,8 +96,7 @@ impl PolicyMap {
                     false => KernelError::Memory(error),
                 },
             )?;
-        let words = bytes.saturating_sub(policy_map::FIRST) / 8;
-        Ok(Self { id: info.id(), words, memory, map })
+        Ok(Self { id: info.id(), words: 0, memory, map })
     }
 
     /// The map, as programs are given it.
@@ -130,8 +135,8 @@ impl PolicyMap {
     /// As [`Self::image`], or when they cannot be read.
     pub fn manifest(&self) -> Result<Manifest, KernelError> {
         let bytes = self.whole(|image| {
-            let start = load(image, header::MANIFEST) as usize;
-            let len = load(image, header::MANIFEST_LEN) as usize;
+            let start = load_header(image, header::MANIFEST) as usize / 4;
+            let len = load_header(image, header::MANIFEST_LEN) as usize;
             let words = image.get(start..start + len.div_ceil(4)).unwrap_or_default();
             let mut bytes: Vec<u8> =
                 words.iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).collect();
@@ -143,7 +148,7 @@ impl PolicyMap {
 
     /// The number of the active generation.
     pub fn generation(&self) -> u64 {
-        let half = |field| self.active().map_or(0, |image| u64::from(load(image, field)));
+        let half = |field| self.active().map_or(0, |image| u64::from(load_header(image, field)));
         half(header::GENERATION) | half(header::GENERATION + 1) << u32::BITS
     }
 
@@ -165,7 +170,7 @@ impl PolicyMap {
             fence.wait()?;
         }
         let second = policy_map::second(self.words);
-        let other = if before == policy_map::FIRST { second } else { policy_map::FIRST };
+        let other = if before == 0 { second } else { 0 };
         self.write(other, image);
         self.control(policy_map::ACTIVE).store(other, Release);
         fence.wait()?;
@@ -219,12 +224,12 @@ impl PolicyMap {
 
     fn active(&self) -> Option<&[AtomicU32]> {
         let start = self.control(policy_map::ACTIVE).load(Acquire);
-        let is_one = start == policy_map::FIRST || start == policy_map::second(self.words);
+        let is_one = start == 0 || start == policy_map::second(self.words);
         is_one.then(|| self.image_at(start))
     }
 
     fn image_at(&self, start: u32) -> &[AtomicU32] {
-        let start = start as usize / 4;
+        let start = (policy_map::FIRST + start) as usize / 4;
         &self.all()[start..start + self.words as usize]
     }
 
@@ -239,6 +244,6 @@ impl PolicyMap {
     }
 }
 
-fn load(image: &[AtomicU32], offset: u32) -> u32 {
-    image.get(offset as usize).map_or(0, |word| word.load(Relaxed))
+fn load_header(image: &[AtomicU32], field: u32) -> u32 {
+    image.get((abi::HEADER / 4 + field) as usize).map_or(0, |word| word.load(Relaxed))
 }

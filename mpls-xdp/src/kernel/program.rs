@@ -43,18 +43,20 @@ pub struct Settings<'a> {
 
 impl Settings<'_> {
     /// The object of this copy.
-    fn object(&self) -> Vec<u8> {
+    fn object(&self) -> Result<Vec<u8>, KernelError> {
         let words = self.policy.capacity();
-        object::with(&[
-            (given::POLICY, Given::Value(self.policy.fd())),
-            (given::IMAGE_WORDS, Given::Number(words.into())),
-            (given::SECOND_IMAGE, Given::Number(policy_map::second(words).into())),
-            (given::COUNTERS, Given::Value(self.counters.fd())),
-            (given::COUNTER_SLOTS, Given::Number(self.counters.slots().into())),
-            (given::COUNTERS_END, Given::Number(self.counters.len() as u64)),
-            (given::INTERFACE, Given::Number(interface_record(self.slot).into())),
-            (given::TRACING, Given::Number(self.tracing.into())),
-        ])
+        let interface = interface_record(self.slot).ok_or(KernelError::NoSlot(self.slot))?;
+        Ok(object::with(Given {
+            values: [(given::POLICY, self.policy.fd()), (given::COUNTERS, self.counters.fd())],
+            operands: [
+                (given::PLACE_MASK, policy_map::place_mask(words)),
+                (given::SECOND_IMAGE, policy_map::second(words)),
+                (given::COUNTER_SLOTS, self.counters.slots()),
+                (given::COUNTER_MASK, self.counters.mask()),
+                (given::INTERFACE, interface),
+                (given::TRACING, self.tracing.into()),
+            ],
+        }))
     }
 }
 
@@ -82,7 +84,7 @@ impl ProgramLoader {
     ///
     /// When the kernel refuses it.
     pub(crate) fn load(&mut self, settings: Settings<'_>) -> Result<FilterProgram, KernelError> {
-        let mut ebpf = self.0.load(&settings.object()).map_err(permission)?;
+        let mut ebpf = self.0.load(&settings.object()?).map_err(permission)?;
         let name = PROGRAMS[usize::from(settings.fragments)];
         xdp(&mut ebpf, name)?.load()?;
         Ok(FilterProgram {

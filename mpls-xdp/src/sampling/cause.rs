@@ -54,9 +54,8 @@ impl Cause {
     /// ingress are apart.
     pub(super) fn slots(self, first: u32) -> impl Iterator<Item = u32> {
         let slots = match self {
-            Self::Ingress(reason) => {
-                [false, true].map(|monitored| Some(abi::reason_slot(first, reason, monitored)))
-            }
+            Self::Ingress(reason) => [false, true]
+                .map(|monitored| Some(abi::reason_slot(first, reason.code(), monitored))),
             Self::Interface(reason) => [Some(first + reason.code()), None],
         };
         slots.into_iter().flatten()

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
-use mpls_xdp_ebpf::abi::{INTERFACES, directory, header, ingress, interface};
+use mpls_xdp_ebpf::abi::{directory, header, ingress, interface, interface_record};
+use mpls_xdp_ebpf::image::{self, Image, Record};
 use mpls_xdp_tests::frame::Frame;
 
 use crate::judges::{Judges, Tally, kind};
@@ -86,19 +87,19 @@ fn run(judges: &mut Judges, labels: impl IntoIterator<Item = u32>) -> Tally {
 /// How many bits a label has in each page of what eth0's untagged ingress accepts.
 fn bits(judges: &Judges) -> Vec<u32> {
     let image = judges.image();
-    let slot = judges.manifest().interfaces[0].slot;
-    let record = INTERFACES + slot * interface::LEN + interface::UNTAGGED;
-    let start = image[(record + ingress::DIRECTORY) as usize] as usize;
-    let words = &image[start..start + directory::LEN as usize];
-    words.iter().map(bits_of).collect()
+    let interface = interface_record(judges.manifest().interfaces[0].slot).expect("it has a slot");
+    let untagged = image.at(interface).inner(interface::UNTAGGED);
+    bits_of_pages(image, untagged.word(ingress::DIRECTORY)).collect()
 }
 
 /// The same of what the router gave out.
 fn given_out(judges: &Judges) -> BTreeSet<u32> {
     let image = judges.image();
-    let start = image[header::GIVEN_OUT as usize] as usize;
-    let words = &image[start..start + directory::LEN as usize];
-    words.iter().map(bits_of).collect()
+    bits_of_pages(image, image::header(&image).word(header::GIVEN_OUT)).collect()
+}
+
+fn bits_of_pages(image: &[u32], directory: u32) -> impl Iterator<Item = u32> {
+    (0..directory::LEN).map(move |page| bits_of(&image.at(directory).word(page)))
 }
 
 /// Bits of a label in the page of a directory word; 0 where all of its labels have one value.

@@ -1,12 +1,8 @@
 //! §4: from the frame to its ingress, and every place where a frame can end.
 
-use mpls_xdp::kernel::{CounterMap, FilterProgram, PolicyMap, Settings};
-use mpls_xdp_ebpf::{
-    abi::{NONE, Trace, interface_record},
-    decision,
-    frame::parse,
-    reason::{InterfaceReason, Reason},
-};
+use mpls_xdp::compile;
+use mpls_xdp::kernel::{CounterMap, FilterProgram, KernelError, PolicyMap, Settings};
+use mpls_xdp_ebpf::abi::{INTERFACE_SLOTS, NONE, interface_record};
 use mpls_xdp_tests::frame::{
     C_TAG, EXPERIMENTAL, Frame, IPV4, MPLS, MPLS_UPSTREAM, OLD_OUTER_TAG, S_TAG, Tag,
 };
@@ -295,44 +291,14 @@ fn large_frames_are_judged_like_small_ones() {
     }
 }
 
-/// `XDP_DROP` and `XDP_PASS`.
-const DROP: u32 = 1;
-const PASS: u32 = 2;
-
 #[test]
-fn a_program_that_cannot_tell_its_interface_binds_nothing() {
-    let judges = Judges::new(BOUND);
-    let image = judges.image();
-    let words = u32::try_from(image.len()).expect("the image is small");
-    let policy = &PolicyMap::create(image, words).unwrap();
+fn an_interface_has_one_of_the_slots() {
+    let policy = &PolicyMap::create(&compile::nothing().unwrap(), 1 << 14).unwrap();
     let counters = &CounterMap::create(1).unwrap();
-    for slot in [512, 513, 0x4000_0000, NONE] {
+    for slot in [INTERFACE_SLOTS, INTERFACE_SLOTS + 1, 0x4000_0000, NONE] {
+        assert_eq!(interface_record(slot), None);
         let settings = Settings { slot, policy, counters, fragments: true, tracing: true };
-        let mut program = FilterProgram::load(settings, None)
-            .unwrap_or_else(|error| panic!("cannot load the kernel program: {error}"));
-        for (frame, reason) in [
-            (tagged(&[]).build(), Some(InterfaceReason::IngressUnbound)),
-            (tagged(&[100]).build(), Some(InterfaceReason::IngressUnbound)),
-            (tagged(&[0; 5]).build(), Some(InterfaceReason::VlanTooDeep)),
-            (Frame::new(IPV4).build(), None),
-        ] {
-            let code = reason.map_or(NONE, |reason| Reason::COUNT + reason.code());
-            let dropped = u32::from(reason.is_some());
-            let nowhere = Trace {
-                dropped,
-                reason: code,
-                ingress: NONE,
-                position: NONE,
-                label: NONE,
-                counter: NONE,
-            };
-            let action = if reason.is_some() { DROP } else { PASS };
-            assert_eq!(program.trace(&frame, frame.len()).unwrap(), (action, nowhere));
-            let frame = &frame[..];
-            let framing = parse(&frame);
-            let top = decision::top(&frame, framing);
-            let host = decision::decide(&frame, framing, top, &image, interface_record(slot));
-            assert_eq!(host.trace(&frame, framing, &image), nowhere);
-        }
+        let refused = FilterProgram::load(settings, None).map(|_| ()).unwrap_err();
+        assert!(matches!(refused, KernelError::NoSlot(number) if number == slot), "{refused}");
     }
 }
