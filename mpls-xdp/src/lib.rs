@@ -6,7 +6,8 @@
 //! [`replay`] runs captured frames through the kernel program. [`explain`] says step by step why a
 //! frame meets its fate, and [`reasons`] what each reason means to an operator. What is decided about
 //! a frame is in the crate `mpls-xdp-ebpf`, which the kernel program is built from as well.
-//! [`first_policy`] writes a policy for a router that has none.
+//! [`first_policy`] writes a policy for a router that has none, and [`suggestion`] adds to one what was
+//! seen.
 
 pub mod capture;
 pub mod compile;
@@ -21,3 +22,4 @@ pub mod reasons;
 pub mod replay;
 pub mod router;
 pub mod sampling;
+pub mod suggestion;

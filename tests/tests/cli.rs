@@ -31,6 +31,7 @@ mod cli {
     mod rollout;
     mod stats;
     mod status;
+    mod suggest;
     mod support;
     mod terminal;
     mod top;

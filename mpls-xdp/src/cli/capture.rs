@@ -4,7 +4,6 @@ use std::{
     fs::File,
     io::{self, BufWriter, IsTerminal as _, Stdout, Write, stderr, stdout},
     ops::RangeInclusive,
-    os::fd::AsFd as _,
     path::{Path, PathBuf},
     process::ExitCode,
     str::FromStr,
@@ -22,17 +21,12 @@ use mpls_xdp::{
     },
 };
 use mpls_xdp_ebpf::label_entry::LAST_LABEL;
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{
-        signal::{SigSet, Signal},
-        signalfd::{SfdFlags, SignalFd},
-    },
-};
 use serde::Serialize;
 
-use super::{text, warn_waiting};
+use super::{
+    sampler::{Signals, Woken, unwrap_filter},
+    text, warn_waiting,
+};
 
 /// The frames are sampled in the kernel, at most RATE a second for each ingress and reason; what
 /// was not sampled is counted and told at the end. One capture runs at a time. Ctrl-C ends it.
@@ -144,8 +138,10 @@ impl Capture<'_> {
                 Ok(Some(end)) => return Ok(end),
                 Err(failure) => return end(failure),
             }
-            if let Some(end) = wait(sampler, sink, signals)? {
-                return Ok(end);
+            match signals.wait(sampler, sink.reader.as_ref(), Duration::MAX)? {
+                Woken::Signal => return Ok(End::Signal),
+                Woken::ReaderGone => return Ok(End::ReaderGone),
+                Woken::Sampler => {}
             }
         }
     }
@@ -245,51 +241,6 @@ fn end(failure: Failure) -> Result<End> {
         Failure::Write(error) => Err(error).context("cannot write the frames"),
         Failure::Sampling(SamplingError::TakenOff) => Ok(End::TakenOff),
         Failure::Sampling(error) => Err(unwrap_filter(error)),
-    }
-}
-
-/// An error of the filter keeps its exit code.
-fn unwrap_filter(error: SamplingError) -> anyhow::Error {
-    match error {
-        SamplingError::Filter(error) => error.into(),
-        error => error.into(),
-    }
-}
-
-/// Waits for a sample, a signal, the end of the reader, or the time to fill the buckets.
-fn wait(sampler: &Sampler, sink: &Sink, signals: &Signals) -> Result<Option<End>> {
-    let nothing = PollFlags::empty();
-    let mut watched = vec![
-        PollFd::new(sampler.as_fd(), PollFlags::POLLIN),
-        PollFd::new(signals.0.as_fd(), PollFlags::POLLIN),
-    ];
-    watched.extend(sink.reader.as_ref().map(|reader| PollFd::new(reader.as_fd(), nothing)));
-    let milliseconds = sampler.due().as_millis() + 1;
-    let timeout = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX);
-    match poll(&mut watched, timeout) {
-        Ok(_) | Err(Errno::EINTR) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let happened = |at: usize| watched.get(at).and_then(PollFd::revents).unwrap_or(nothing);
-    if happened(1).contains(PollFlags::POLLIN) {
-        return Ok(Some(End::Signal));
-    }
-    // A pipe says POLLERR when its last reader goes.
-    if happened(2).intersects(PollFlags::POLLERR | PollFlags::POLLHUP) {
-        return Ok(Some(End::ReaderGone));
-    }
-    Ok(None)
-}
-
-/// The signals that end a capture. They stay blocked: one that comes twice, as from `timeout`, must
-/// not cost the summary.
-struct Signals(SignalFd);
-
-impl Signals {
-    fn take() -> Result<Self, Errno> {
-        let set: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
-        set.thread_block()?;
-        Ok(Self(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)?))
     }
 }
 

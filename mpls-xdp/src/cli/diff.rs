@@ -82,7 +82,7 @@ impl Difference {
         baseline: Option<Baseline>,
     ) -> Result<Self> {
         let in_force = rollout::policy_in_force(session)?;
-        let old = in_force.as_ref().map(|(_, policy)| policy);
+        let old = in_force.as_ref().map(|(_, _, policy)| policy);
         let traffic = match old {
             Some(old) => Some(Forecast::new(old, new, &Counted::read(session, baseline)?)),
             None => None,
@@ -90,7 +90,7 @@ impl Difference {
         Ok(Self {
             schema: 1,
             policy: PolicyDiff::between(old, new),
-            from: in_force.map(|(old, _)| old),
+            from: in_force.map(|(old, ..)| old),
             to: Candidate {
                 policy: file.name.clone(),
                 digest: filter::digest(file.text.as_bytes()),

@@ -1,15 +1,15 @@
 //! `mpls-xdp init`.
 
 use std::{
-    fs::Permissions,
     io::{Write as _, stdout},
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use mpls_xdp::{first_policy::Router, policy};
+
+use super::new_file;
 
 /// Everything in it is in monitor mode. What only you can know is marked with DECIDE.
 #[derive(clap::Args)]
@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             out.flush()?;
         }
         Some(path) => {
-            write(path, &text, arguments.force)?;
+            new_file::write(path, &text, arguments.force)?;
             let left = text.matches("DECIDE:").count();
             println!(
                 "{}: written, with {left} places marked DECIDE; then: mpls-xdp check {} --live",
@@ -52,32 +52,4 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Writes the whole file or nothing.
-fn write(path: &Path, text: &str, force: bool) -> Result<()> {
-    let failed = || format!("cannot write {}", path.display());
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new()
-        .prefix(".mpls-xdp-init-")
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .with_context(failed)?;
-    file.write_all(text.as_bytes()).with_context(failed)?;
-    file.as_file().sync_all().with_context(failed)?;
-    if force {
-        file.persist(path).map_err(|error| error.error).with_context(failed)?;
-    } else if let Err(error) = file.persist_noclobber(path) {
-        if error.error.kind() == std::io::ErrorKind::AlreadyExists {
-            bail!(
-                "{} is there already; name another file, or replace it with --force",
-                path.display()
-            );
-        }
-        return Err(error.error).with_context(failed);
-    }
-    Ok(())
 }

@@ -13,13 +13,16 @@ mod history;
 mod init;
 mod man;
 mod metrics;
+mod new_file;
 mod policy_file;
 mod progress;
 mod reattach;
 mod replay;
 mod rollback;
+mod sampler;
 mod stats;
 mod status;
+mod suggest;
 mod syslog;
 mod text;
 mod time_limit;
@@ -118,6 +121,8 @@ enum Command {
     Metrics(metrics::Arguments),
     /// Show dropped and would-drop frames, or write them as pcapng (root)
     Capture(capture::Arguments),
+    /// Watch what is refused, and propose it for the policy (root)
+    Suggest(suggest::Arguments),
     /// Run the frames of a capture through the kernel program; nothing is attached (root)
     Replay(replay::Arguments),
     /// Say step by step what the kernel program does with a packet, and why (root)
@@ -182,6 +187,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Top(arguments) => top::run(&folders, &arguments),
         Command::Metrics(arguments) => metrics::run(&folders, &arguments),
         Command::Capture(arguments) => capture::run(&folders, &arguments),
+        Command::Suggest(arguments) => suggest::run(&folders, &arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Detach(arguments) => detach::run(&folders, &arguments),
@@ -260,7 +266,7 @@ mod tests {
     #[test]
     fn every_command_has_examples_of_itself_that_can_be_parsed() {
         let commands = commands("mpls-xdp", &definition());
-        assert!(commands.len() >= 19, "{commands:?}");
+        assert!(commands.len() >= 20, "{commands:?}");
         for (name, command) in commands {
             let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
             let text = help.strip_prefix("Examples:\n");

@@ -1,5 +1,7 @@
 //! Numbers, times, tables and colours for people.
 
+use std::time::Duration;
+
 use anstyle::{AnsiColor, Style};
 use clap::ColorChoice;
 use jiff::{Timestamp, tz::TimeZone};
@@ -46,6 +48,18 @@ pub(super) fn thousands(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A time as it is given to a command: in the greatest unit that says it without a fraction, and to
+/// the second.
+pub(super) fn duration(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds >= 3600 && seconds.is_multiple_of(3600) => {
+            format!("{}h", seconds / 3600)
+        }
+        seconds if seconds >= 60 && seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
 }
 
 /// A number and what it counts.
@@ -116,6 +130,13 @@ mod tests {
     fn thousands_are_apart() {
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(thousands(number), text);
+        }
+    }
+
+    #[test]
+    fn a_duration_can_be_given_again() {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (60, "1m"), (90, "90s"), (7200, "2h")] {
+            assert_eq!(duration(Duration::from_secs(seconds)), text);
         }
     }
 

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use thiserror::Error;
 
-use super::{Router, contexts::vrf_of, policy_name};
-use crate::router::{Link, NoPort, Port, uncovered};
+use super::Router;
+use crate::policy::writing::free_name;
+use crate::router::{Link, NoPort, Port, uncovered, vrf_of};
 
 /// What is to be filtered, and what is not.
 pub(super) struct Found {
@@ -91,7 +92,7 @@ pub(super) fn find(router: &Router, core: &[String]) -> Result<Found, UnknownCor
     let mut taken: HashMap<Port, String> = HashMap::new();
     for link in router.links.iter() {
         let accepts_mpls = router.inputs.contains(&link.name);
-        let vrf = vrf_of(router, link).filter(|vrf| vrf.index != link.index);
+        let vrf = vrf_of(&router.links, link).filter(|vrf| vrf.index != link.index);
         if !accepts_mpls && vrf.is_none() {
             if Port::of(&router.links, link).is_ok() {
                 found.quiet.push(link.name.clone());
@@ -118,7 +119,7 @@ pub(super) fn find(router: &Router, core: &[String]) -> Result<Found, UnknownCor
             None => Who::Unknown,
         };
         let names: Vec<_> = found.ingresses.iter().map(|ingress| ingress.name.as_str()).collect();
-        let name = policy_name(&link.name, &names);
+        let name = free_name(&link.name, &names);
         taken.insert(port.clone(), link.name.clone());
         found.ingresses.push(FoundIngress {
             name,
@@ -154,7 +155,7 @@ fn check_core(router: &Router, interface: &str) -> Result<(), UnknownCore> {
     let Some(link) = link else {
         return Err(UnknownCore::NoMpls { interface, accepting: router.inputs.join(", ") });
     };
-    if let Some(vrf) = vrf_of(router, link) {
+    if let Some(vrf) = vrf_of(&router.links, link) {
         return Err(UnknownCore::InVrf { interface, vrf: vrf.name.clone() });
     }
     match Port::of(&router.links, link) {

@@ -48,32 +48,5 @@ impl Router {
     }
 }
 
-/// A name that the policy takes (`[a-z0-9][a-z0-9_.-]{0,62}`), as near to `word` as can be, and
-/// none of `taken`.
-fn policy_name(word: &str, taken: &[&str]) -> String {
-    /// The longest name.
-    const MAX: usize = 63;
-    let mut name: String = word
-        .to_lowercase()
-        .chars()
-        .map(|character| match character {
-            'a'..='z' | '0'..='9' | '_' | '-' => character,
-            _ => '-',
-        })
-        .collect();
-    if !name.starts_with(|first: char| first.is_ascii_alphanumeric()) {
-        name.insert(0, 'x');
-    }
-    name.truncate(MAX);
-    let mut free = name.clone();
-    let mut number = 2;
-    while taken.contains(&free.as_str()) {
-        let suffix = format!("-{number}");
-        free = format!("{}{suffix}", &name[..name.len().min(MAX - suffix.len())]);
-        number += 1;
-    }
-    free
-}
-
 #[cfg(test)]
 mod tests;

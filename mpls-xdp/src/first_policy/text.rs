@@ -5,18 +5,18 @@ use super::{
     contexts::FoundContext,
     ingresses::{Found, FoundIngress, Who, Without},
 };
-use crate::policy::{ASSIGNABLE, ContextKind};
-
-/// Columns of a line.
-const WIDTH: usize = 100;
+use crate::policy::{
+    ASSIGNABLE, ContextKind,
+    writing::{Text, count, quoted},
+};
 
 /// Writes the policy file.
 pub(super) fn write(router: &Router, contexts: &[FoundContext], found: &Found) -> String {
-    let mut text = Text(String::new());
+    let mut text = Text::default();
     head(&mut text);
     labels(&mut text, router, contexts);
     ingresses(&mut text, router, contexts, found);
-    text.0
+    text.into_string()
 }
 
 fn head(text: &mut Text) {
@@ -71,11 +71,7 @@ fn labels(text: &mut Text, router: &Router, contexts: &[FoundContext]) {
             ContextKind::Transport => "kind = \"transport\"",
             ContextKind::Vrf => "kind = \"vrf\"",
         });
-        let ranges = labels.ranges().iter().map(|range| match (range.start(), range.end()) {
-            (first, last) if first == last => first.to_string(),
-            (first, last) => format!("\"{first}-{last}\""),
-        });
-        text.list("labels", ranges);
+        text.labels(labels);
         if *pops {
             text.line("pops = true");
         }
@@ -165,77 +161,5 @@ fn one(text: &mut Text, ingress: &FoundIngress, accepts: &[String]) {
             text.line("role = \"peer\"");
             text.line("labels = []");
         }
-    }
-}
-
-/// A string as TOML writes it.
-fn quoted(word: &str) -> String {
-    toml::Value::from(word).to_string()
-}
-
-fn count(number: usize, one: &str, more: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { more })
-}
-
-/// The lines of the file.
-struct Text(String);
-
-impl Text {
-    fn line(&mut self, line: &str) {
-        self.0.push_str(line);
-        self.0.push('\n');
-    }
-
-    fn title(&mut self, title: &str) {
-        self.line("");
-        self.line(&format!("# ===== {title} ====="));
-        self.line("");
-    }
-
-    fn comment(&mut self, words: &str) {
-        self.flow("# ", words.split(' '), "# ");
-    }
-
-    /// One of several things in a comment.
-    fn item(&mut self, words: &str) {
-        self.flow("#   - ", words.split(' '), "#     ");
-    }
-
-    fn list(&mut self, key: &str, values: impl Iterator<Item = String>) {
-        let values: Vec<_> = values.collect();
-        self.wrapped(&format!("{key} = ["), &values, "]", "    ");
-    }
-
-    /// A list of values, in one line if it has room there.
-    fn wrapped(&mut self, start: &str, values: &[String], end: &str, indent: &str) {
-        let line = format!("{start}{}{end}", values.join(", "));
-        if line.chars().count() <= WIDTH {
-            return self.line(&line);
-        }
-        self.line(start);
-        let values = values.iter().map(|value| format!("{value},"));
-        let values: Vec<_> = values.collect();
-        self.flow(indent, values.iter().map(String::as_str), indent);
-        let margin = &start[..start.find(|c: char| c != '#' && c != ' ').unwrap_or(0)];
-        self.line(&format!("{margin}{end}"));
-    }
-
-    /// Words in lines that start with `first`, then with `next`.
-    fn flow<'a>(&mut self, first: &str, words: impl Iterator<Item = &'a str>, next: &str) {
-        let mut line = first.to_owned();
-        let mut is_empty = true;
-        for word in words {
-            if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
-                self.line(&line);
-                next.clone_into(&mut line);
-                is_empty = true;
-            }
-            if !is_empty {
-                line.push(' ');
-            }
-            line.push_str(word);
-            is_empty = false;
-        }
-        self.line(&line);
     }
 }

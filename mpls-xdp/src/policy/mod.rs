@@ -24,6 +24,7 @@ mod syntax;
 mod value;
 mod warnings;
 mod wording;
+pub(crate) mod writing;
 
 #[cfg(test)]
 mod tests;

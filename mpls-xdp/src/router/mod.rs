@@ -7,6 +7,7 @@
 mod coverage;
 mod error;
 mod label_table;
+mod label_use;
 mod links;
 mod mpls_input;
 mod namespace;
@@ -23,6 +24,8 @@ pub(crate) mod hand_made;
 pub use self::coverage::{Uncovered, uncovered};
 pub use self::error::RouterError;
 pub use self::label_table::{LabelHop, LabelRoute, label_table};
+pub use self::label_use::LabelUse;
+pub(crate) use self::label_use::vrf_of;
 pub use self::links::{Link, Links, VlanDevice};
 pub use self::mpls_input::{MplsConf, mpls_inputs};
 pub use self::namespace::{is_bpffs, namespace_cookie};

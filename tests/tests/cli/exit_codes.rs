@@ -115,6 +115,7 @@ fn without_a_policy_in_force_commands_say_so() {
         &["status", "--json"],
         &["stats"],
         &["capture"],
+        &["suggest"],
         &["detach", "--interface", "eth1"],
     ] {
         lab.run(arguments).ends(1).says(&["no policy is applied", "mpls-xdp apply"]);

@@ -21,13 +21,14 @@ fn without_privileges_is_4() {
     let policy = policy.to_str().unwrap();
     let capture = mounts.path().join("capture.pcap");
     capture_file::write(&capture, [Frame::mpls([100]).build()]).unwrap();
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 11] = [
         &["apply", policy],
         &["apply", policy, "--dry-run"],
         &["status"],
         &["stats"],
         &["metrics", "--once"],
         &["capture", "--count", "1"],
+        &["suggest", "--for", "1s"],
         &["replay", policy, "--interface", "eth1", capture.to_str().unwrap()],
         &["explain", policy, "--interface", "eth1", "--stack", "100"],
         &["detach", "--all"],
@@ -91,6 +92,7 @@ fn three_capabilities_suffice() {
     // Ended as Ctrl-C does: it begins, and waits for a frame that nobody sends.
     let interrupted = [&with[..], &["timeout", "--signal=INT", "--preserve-status", "1"]].concat();
     mounts.run(&interrupted, ["capture"]).ends(0).says(&["capturing", "0 frames shown"]);
+    run(&["suggest", "--for", "1s"]).says(&["watching", "Nothing was refused"]);
     run(&["detach", "--interface", "eth1"]);
     run(&["apply", policy]);
     run(&["detach", "--all"]);

@@ -515,16 +515,22 @@ fn confirmation(state: &Path, history: &History) -> Result<Option<Confirmation>,
     }))
 }
 
-/// The policy in force, where it stands in the history and what it says; `None` when none is.
+/// The policy in force: where it stands in the history, its text, and what it says; `None` when
+/// none is.
 ///
 /// # Errors
 ///
 /// When the history cannot be read, or the policy in force is not in it.
-pub fn policy_in_force(session: &Session) -> Result<Option<(Earlier, Policy)>, FilterError> {
+pub fn policy_in_force(
+    session: &Session,
+) -> Result<Option<(Earlier, String, Policy)>, FilterError> {
     let history = History::read(session)?;
     match (history.in_force, history.present().and_then(|record| record.policy.as_ref())) {
         (InForce::Nothing, _) => Ok(None),
-        (_, Some(policy)) => Ok(Some((policy.into(), kept(&history, policy)?.1))),
+        (_, Some(policy)) => {
+            let (text, valid) = kept(&history, policy)?;
+            Ok(Some((policy.into(), text, valid)))
+        }
         (_, None) => Err(RolloutError::NotInHistory.into()),
     }
 }

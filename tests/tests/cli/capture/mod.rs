@@ -26,7 +26,7 @@ ingress.watched = { interface = "eth1", vlan = [100], role = "peer", labels = [3
 ingress.core = { interface = "eth2", role = "core", contexts = ["red", "blue", "core"] }
 "#;
 
-/// A capture that is at work.
+/// A capture that is at work, or another command that samples.
 pub(super) struct Running {
     line: String,
     child: Child,
@@ -44,7 +44,16 @@ impl Running {
 
     /// The same, with its standard output there.
     fn start_into(stdout: Stdio, lab: &Lab, options: &[&str]) -> Self {
-        let mut command = lab.command(["capture"].iter().chain(options));
+        Self::begin(stdout, lab, &[&["capture"], options].concat(), "capturing")
+    }
+
+    /// Starts another command that samples, and waits until it says that it does.
+    pub(super) fn start_other(lab: &Lab, words: &[&str], announces: &str) -> Self {
+        Self::begin(Stdio::piped(), lab, words, announces)
+    }
+
+    fn begin(stdout: Stdio, lab: &Lab, words: &[&str], announces: &str) -> Self {
+        let mut command = lab.command(words);
         let mut child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let stdout: Box<dyn BufRead + Send> = match child.stdout.take() {
             Some(stdout) => Box::new(BufReader::new(stdout)),
@@ -53,7 +62,7 @@ impl Running {
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut announced = String::new();
         stderr.read_line(&mut announced).unwrap();
-        assert!(announced.starts_with("capturing"), "{announced}");
+        assert!(announced.starts_with(announces), "{announced}");
         Self { line: format!("{command:?}"), child, stdout, stderr, announced }
     }
 

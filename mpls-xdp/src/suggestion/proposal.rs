@@ -1,0 +1,240 @@
+//! From what was seen to what is proposed.
+
+use std::collections::BTreeMap;
+
+use mpls_xdp_ebpf::{
+    policy::{Mode, Role},
+    reason::Reason,
+};
+
+use super::sightings::{Seen, Sight, Sightings, Spot};
+use crate::{
+    policy::{ContextKind, Ingress, LabelSet, Policy, writing::free_name},
+    router::{LabelRoute, LabelUse, Links},
+    sampling::Cause,
+};
+
+/// What a proposal is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The policy in force.
+    pub policy: &'a Policy,
+    /// The interfaces of this router.
+    pub links: &'a Links,
+    /// Its label table; `None` where it cannot be read.
+    pub labels: Option<&'a [LabelRoute]>,
+}
+
+/// What is proposed.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    /// For each place at which frames were refused.
+    pub places: Vec<PlaceProposal>,
+    /// Frames sampled at places without an ingress that are too many to list.
+    pub beyond: u64,
+}
+
+/// What is proposed for a place.
+#[derive(Debug, Clone)]
+pub struct PlaceProposal {
+    /// Where.
+    pub spot: Spot,
+    /// What an ingress in monitor mode could accept.
+    pub contexts: Vec<ObservedContext>,
+    /// What is left to whoever knows the neighbour.
+    pub remarks: Vec<Remark>,
+    /// Frames sampled with labels that are too many to list: somebody guesses.
+    pub beyond: u64,
+}
+
+/// Labels that no rule has and that this router forwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedContext {
+    /// A name that the policy does not have yet.
+    pub name: String,
+    /// Whether this router pops them and looks the next entry up itself.
+    pub pops: bool,
+    /// The labels.
+    pub labels: LabelSet,
+    /// Their frames.
+    pub sight: Sight,
+}
+
+/// Frames that are not proposed to be accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// Why they were refused.
+    pub cause: Cause,
+    /// Their labels; empty where no label decided.
+    pub labels: LabelSet,
+    /// The frames.
+    pub sight: Sight,
+    /// What is to be decided, and by what.
+    pub why: String,
+}
+
+/// What is to be done with a label.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Advice {
+    /// It can be accepted as observed.
+    Accept { pops: bool },
+    /// Somebody has to decide.
+    Decide(String),
+}
+
+impl Proposal {
+    /// What is proposed after these sightings.
+    pub fn new(facts: Facts<'_>, sightings: &Sightings) -> Self {
+        let mut taken: Vec<String> =
+            facts.policy.contexts.iter().map(|context| context.name.clone()).collect();
+        let places = sightings.spots.iter();
+        let places =
+            places.map(|(spot, seen)| PlaceProposal::new(facts, spot, seen, &mut taken)).collect();
+        Self { places, beyond: sightings.beyond }
+    }
+
+    /// How many labels it would have accepted.
+    pub fn accepted(&self) -> usize {
+        let contexts = self.places.iter().flat_map(|place| &place.contexts);
+        contexts.map(|context| context.labels.len()).sum()
+    }
+}
+
+impl PlaceProposal {
+    fn new(facts: Facts<'_>, spot: &Spot, seen: &Seen, taken: &mut Vec<String>) -> Self {
+        let mut grouped: BTreeMap<(Advice, u32), (Vec<u32>, Sight)> = BTreeMap::new();
+        for ((code, label), sight) in &seen.labels {
+            let Some(cause) = Cause::from_code(*code) else {
+                continue;
+            };
+            // One context for all reasons.
+            let key = match facts.advice(spot, cause, *label) {
+                accept @ Advice::Accept { .. } => (accept, 0),
+                decide @ Advice::Decide(_) => (decide, *code),
+            };
+            let (labels, all) = grouped.entry(key).or_insert_with(|| {
+                (Vec::new(), Sight { frames: 0, sources: Vec::new(), ..sight.clone() })
+            });
+            labels.extend(label);
+            all.join(sight);
+        }
+        let mut place = Self {
+            spot: spot.clone(),
+            contexts: Vec::new(),
+            remarks: Vec::new(),
+            beyond: seen.beyond,
+        };
+        for ((advice, code), (labels, sight)) in grouped {
+            let labels = labels.into_iter().map(|label| label..=label).collect();
+            match (advice, Cause::from_code(code)) {
+                (Advice::Accept { pops }, _) => {
+                    let name = observed_name(spot, pops, taken);
+                    taken.push(name.clone());
+                    place.contexts.push(ObservedContext { name, pops, labels, sight });
+                }
+                (Advice::Decide(why), Some(cause)) => {
+                    place.remarks.push(Remark { cause, labels, sight, why });
+                }
+                (Advice::Decide(_), None) => {}
+            }
+        }
+        place
+    }
+}
+
+/// A name for what was observed at a place.
+fn observed_name(spot: &Spot, pops: bool, taken: &[String]) -> String {
+    let of = match spot {
+        Spot::Ingress { ingress } => ingress,
+        Spot::Unbound { interface, .. } => interface,
+    };
+    let word = if pops { format!("observed-own-{of}") } else { format!("observed-{of}") };
+    free_name(&word, &taken.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+impl Facts<'_> {
+    fn advice(self, spot: &Spot, cause: Cause, label: Option<u32>) -> Advice {
+        let decide = |why: &str| Advice::Decide(why.to_owned());
+        let Spot::Ingress { ingress } = spot else {
+            return decide("no ingress is bound there; if a neighbour of yours is, give it one");
+        };
+        let Some(ingress) = self.policy.ingresses.iter().find(|other| other.name == *ingress)
+        else {
+            return decide("the policy has no such ingress any more");
+        };
+        let Cause::Ingress(reason) = cause else {
+            return decide("see `mpls-xdp help reasons`");
+        };
+        match (reason, label) {
+            (Reason::MplsNotEnabled, _) => decide(
+                "a customer sends no labels; if this is carriers' carrier, make it a peer with the \
+                 labels that were distributed to it",
+            ),
+            (Reason::StackTooDeep, _) => Advice::Decide(format!(
+                "`max-depth` is {}; more only if this neighbour has to send so many entries",
+                ingress.max_depth
+            )),
+            (Reason::SpecialLabelNotAllowed | Reason::ExtendedLabelNotAllowed, _) => {
+                decide("`special` of the ingress allows special-purpose labels, each by its name")
+            }
+            (Reason::LabelOutOfVrf, Some(label)) => Advice::Decide(format!(
+                "{}; whoever sends it gets into that VPN",
+                self.owners(label)
+            )),
+            (Reason::LabelSpoofed, Some(label)) => Advice::Decide(format!(
+                "{}; accept it only if this neighbour was given it as well",
+                self.owners(label)
+            )),
+            (Reason::LabelOutOfRange, Some(label)) => self.unknown(ingress, label),
+            (reason, _) => Advice::Decide(format!(
+                "no setting accepts it; see `mpls-xdp help reason {}`",
+                reason.name()
+            )),
+        }
+    }
+
+    /// What is to be done with a label that no rule of the policy has.
+    fn unknown(self, ingress: &Ingress, label: u32) -> Advice {
+        let decide = |why: &str| Advice::Decide(why.to_owned());
+        let Some(routes) = self.labels else {
+            return decide("the kernel's label table cannot be read: nobody knows whose it is");
+        };
+        let Some(route) = routes.iter().find(|route| route.label == label) else {
+            return decide("this router does not forward it: a guess, or an old label");
+        };
+        let pops = match route.used(self.links) {
+            LabelUse::Vrf(index) => {
+                let vrf = self.links.by_index(index).map_or("?", |link| link.name.as_str());
+                return Advice::Decide(format!(
+                    "this router pops it into VRF {}; whoever sends it gets there",
+                    vrf.escape_debug()
+                ));
+            }
+            LabelUse::Transport => false,
+            LabelUse::Own => true,
+        };
+        match (ingress.mode, ingress.role) {
+            (Mode::Monitor, Role::Peer | Role::Core) => Advice::Accept { pops },
+            _ => decide("this router forwards it; the ingress drops it, so decide by hand"),
+        }
+    }
+
+    /// Who in the policy has a label.
+    fn owners(self, label: u32) -> String {
+        let contexts = self.policy.contexts.iter();
+        let contexts = contexts.filter(|context| context.labels.contains(label)).map(|context| {
+            let kind = if context.kind == ContextKind::Vrf { "VRF context" } else { "context" };
+            format!("{kind} {}", context.name)
+        });
+        let own = self.policy.ingresses.iter();
+        let own = own
+            .filter(|other| other.labels.as_ref().is_some_and(|labels| labels.contains(label)))
+            .map(|other| format!("ingress {}", other.name));
+        let owners: Vec<String> = contexts.chain(own).collect();
+        match &owners[..] {
+            [] => "it was given out".to_owned(),
+            [one] => format!("{one} has it"),
+            more => format!("{} have it", more.join(", ")),
+        }
+    }
+}
