@@ -34,9 +34,9 @@ use super::{
 const RATES: Rates = Rates { per_second: 100, burst: 1000 };
 
 /// Writes the policy in force with label sets from what came in and was refused, marked as observed.
-/// Nothing is changed. A label is only proposed as a rule on an ingress in monitor mode, when no rule
-/// has it and this router forwards it; everything else is told in comments. Ctrl-C ends the watch
-/// early, and what was seen until then is written.
+/// Nothing is changed. A label is only proposed as a rule on an ingress in monitor mode, when this
+/// router forwards it and it leads into no VRF; everything else is told in comments. Ctrl-C ends the
+/// watch early, and what was seen until then is written.
 #[derive(clap::Args)]
 #[command(after_long_help = "Examples:
   mpls-xdp suggest --for 10m --output observed.toml
@@ -75,11 +75,11 @@ pub(super) fn run(folders: &Folders, arguments: &Arguments) -> Result<ExitCode> 
     let selection = Selection { ingresses: arguments.ingress.clone(), causes: Vec::new() };
     let sampler = Sampler::start(folders, selection, RATES, warn_waiting).map_err(unwrap_filter)?;
     let time = text::duration(arguments.time);
-    let interfaces = sampler.interfaces().join(", ");
-    let _ = writeln!(
-        stderr(),
-        "watching refused frames on {interfaces} for {time}; Ctrl-C ends it early"
-    );
+    let places = match &arguments.ingress[..] {
+        [] => format!("on {}", sampler.interfaces().join(", ")),
+        ingresses => format!("of {}", ingresses.join(", ")),
+    };
+    let _ = writeln!(stderr(), "watching refused frames {places} for {time}; Ctrl-C ends it early");
     let started = Instant::now();
     let (seen, generation) = watch(sampler, &signals, arguments.time)?;
     let watched = Watched {

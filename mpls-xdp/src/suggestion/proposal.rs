@@ -47,7 +47,7 @@ pub struct PlaceProposal {
     pub beyond: u64,
 }
 
-/// Labels that no rule has and that this router forwards.
+/// Labels that the ingress does not accept and that this router forwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedContext {
     /// A name that the policy does not have yet.
@@ -108,7 +108,7 @@ impl PlaceProposal {
                 continue;
             };
             // One context for all reasons.
-            let key = match facts.advice(spot, cause, *label) {
+            let key = match facts.advice(spot, cause, *label, sight) {
                 accept @ Advice::Accept { .. } => (accept, 0),
                 decide @ Advice::Decide(_) => (decide, *code),
             };
@@ -153,7 +153,7 @@ fn observed_name(spot: &Spot, pops: bool, taken: &[String]) -> String {
 }
 
 impl Facts<'_> {
-    fn advice(self, spot: &Spot, cause: Cause, label: Option<u32>) -> Advice {
+    fn advice(self, spot: &Spot, cause: Cause, label: Option<u32>, sight: &Sight) -> Advice {
         let decide = |why: &str| Advice::Decide(why.to_owned());
         let Spot::Ingress { ingress } = spot else {
             return decide("no ingress is bound there; if a neighbour of yours is, give it one");
@@ -181,11 +181,13 @@ impl Facts<'_> {
                 "{}; whoever sends it gets into that VPN",
                 self.owners(label)
             )),
-            (Reason::LabelSpoofed, Some(label)) => Advice::Decide(format!(
-                "{}; accept it only if this neighbour was given it as well",
-                self.owners(label)
-            )),
-            (Reason::LabelOutOfRange, Some(label)) => self.unknown(ingress, label),
+            (Reason::LabelSpoofed, Some(label)) => match self.of_router(ingress, label, sight) {
+                Ok(accept) => accept,
+                Err(why) => Advice::Decide(format!("{}; {why}", self.owners(label))),
+            },
+            (Reason::LabelOutOfRange, Some(label)) => {
+                self.of_router(ingress, label, sight).unwrap_or_else(Advice::Decide)
+            }
             (reason, _) => Advice::Decide(format!(
                 "no setting accepts it; see `mpls-xdp help reason {}`",
                 reason.name()
@@ -193,29 +195,44 @@ impl Facts<'_> {
         }
     }
 
-    /// What is to be done with a label that no rule of the policy has.
-    fn unknown(self, ingress: &Ingress, label: u32) -> Advice {
-        let decide = |why: &str| Advice::Decide(why.to_owned());
+    /// Whether a label is one that this router takes further, from such a neighbour; or why not.
+    fn of_router(self, ingress: &Ingress, label: u32, sight: &Sight) -> Result<Advice, String> {
+        let refuse = |why: &str| Err(why.to_owned());
         let Some(routes) = self.labels else {
-            return decide("the kernel's label table cannot be read: nobody knows whose it is");
+            return refuse("the kernel's label table cannot be read: nobody knows whose it is");
         };
         let Some(route) = routes.iter().find(|route| route.label == label) else {
-            return decide("this router does not forward it: a guess, or an old label");
+            return refuse("this router does not forward it: a guess, or an old label");
         };
+        let is_peer = ingress.role == Role::Peer;
         let pops = match route.used(self.links) {
             LabelUse::Vrf(index) => {
                 let vrf = self.links.by_index(index).map_or("?", |link| link.name.as_str());
-                return Advice::Decide(format!(
-                    "this router pops it into VRF {}; whoever sends it gets there",
-                    vrf.escape_debug()
+                let vrf = vrf.escape_debug();
+                return Err(format!(
+                    "this router pops it into VRF {vrf}: whoever sends it is there"
                 ));
+            }
+            LabelUse::Own if is_peer => {
+                return refuse(
+                    "this router pops it and looks the next entry up: no neighbour needs that to \
+                     reach you",
+                );
+            }
+            LabelUse::Transport if is_peer && sight.has_more => {
+                return refuse(
+                    "with entries below it, which the router at its end would believe: option C, \
+                     or an attack",
+                );
             }
             LabelUse::Transport => false,
             LabelUse::Own => true,
         };
-        match (ingress.mode, ingress.role) {
-            (Mode::Monitor, Role::Peer | Role::Core) => Advice::Accept { pops },
-            _ => decide("this router forwards it; the ingress drops it, so decide by hand"),
+        match ingress.mode {
+            Mode::Monitor => Ok(Advice::Accept { pops }),
+            Mode::Enforce => {
+                refuse("this router forwards it; the ingress drops it: decide by hand")
+            }
         }
     }
 

@@ -44,6 +44,8 @@ pub struct Sighting {
     pub cause: Cause,
     /// The label that decided; none where none did.
     pub label: Option<u32>,
+    /// Whether other entries are below it.
+    pub has_more: bool,
     /// Who sent it.
     pub source: Option<MacAddress>,
     /// When.
@@ -58,10 +60,19 @@ impl From<&Sample> for Sighting {
                 Spot::Unbound { interface: sample.place.interface.clone(), vlan: sample.vlans() }
             }
         };
+        let stack = sample.stack();
         // A frame without an ingress has no label that decided: the first one says what it is for.
-        let first = || sample.stack().first().map(|entry| entry.label);
-        let label = sample.label.or_else(|| sample.place.ingress.is_none().then(first).flatten());
-        Self { spot, cause: sample.cause, label, source: sample.source(), time: sample.time }
+        let unbound = sample.place.ingress.is_none();
+        let at = sample.position.or(unbound.then_some(0)).and_then(|at| usize::try_from(at).ok());
+        let entry = at.and_then(|at| stack.get(at));
+        Self {
+            spot,
+            cause: sample.cause,
+            label: sample.label.or(entry.filter(|_| unbound).map(|entry| entry.label)),
+            has_more: entry.is_some_and(|entry| !entry.s),
+            source: sample.source(),
+            time: sample.time,
+        }
     }
 }
 
@@ -72,6 +83,8 @@ pub struct Sight {
     pub frames: u64,
     /// When the first and the last was refused.
     pub time: [SystemTime; 2],
+    /// Whether some had other entries below the label.
+    pub has_more: bool,
     /// Who sent them.
     pub sources: Vec<MacAddress>,
     /// Whether others sent some as well.
@@ -83,6 +96,7 @@ impl Sight {
         Self {
             frames: 1,
             time: [sighting.time; 2],
+            has_more: sighting.has_more,
             sources: sighting.source.into_iter().collect(),
             more_sources: false,
         }
@@ -94,6 +108,7 @@ impl Sight {
         let [first, last] = &mut self.time;
         *first = (*first).min(other.time[0]);
         *last = (*last).max(other.time[1]);
+        self.has_more |= other.has_more;
         self.more_sources |= other.more_sources;
         for source in &other.sources {
             if self.sources.contains(source) {
@@ -185,7 +200,7 @@ mod tests {
             Spot::Unbound { .. } => Cause::Interface(InterfaceReason::IngressUnbound),
         };
         let source = Some(MacAddress([2, 0, 0, 0, 0, source]));
-        Sighting { spot, cause, label: Some(label), source, time: UNIX_EPOCH }
+        Sighting { spot, cause, label: Some(label), has_more: false, source, time: UNIX_EPOCH }
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn policy(text: &str) -> Policy {
     parsed.policy.unwrap()
 }
 
-/// A router that swaps 400 to 409, pops 500 and looks on, and pops 600 into a VRF.
+/// A router that swaps 305 and 400 to 409, pops 500 and looks on, and pops 600 into a VRF.
 fn router() -> (Links, Vec<LabelRoute>) {
     let links =
         Links::from_iter([port(1, "lo"), port(2, "eth2"), device(20, "green", "vrf", None)]);
@@ -61,7 +61,7 @@ fn router() -> (Links, Vec<LabelRoute>) {
         label,
         hops: vec![LabelHop { interface: Some(interface), swaps }],
     };
-    let swapped = (400..410).map(|label| route(label, 2, true));
+    let swapped = (400..410).chain([305]).map(|label| route(label, 2, true));
     (links, swapped.chain([route(500, 1, false), route(600, 20, false)]).collect())
 }
 
@@ -76,6 +76,7 @@ fn seen(frames: &[(Spot, Cause, Option<u32>)]) -> Sightings {
             spot: spot.clone(),
             cause: *cause,
             label: *label,
+            has_more: false,
             source: Some(MacAddress([2, 0, 0, 0, 0, 1])),
             time: UNIX_EPOCH,
         });
@@ -93,35 +94,46 @@ fn proposed(name: &str, reason: Reason, labels: &[u32]) -> Proposal {
 }
 
 #[test]
-fn only_what_no_rule_has_and_the_router_forwards_is_accepted_and_in_monitor_mode_only() {
+fn only_what_the_router_forwards_is_accepted_and_in_monitor_mode_only() {
     let out_of_range = Reason::LabelOutOfRange;
-    let proposal = proposed("peer", out_of_range, &[402, 401, 404, 500, 600, 999]);
-    let place = &proposal.places[0];
-    let contexts: Vec<_> = place
-        .contexts
-        .iter()
-        .map(|context| (context.name.as_str(), context.pops, context.labels.ranges().to_vec()))
-        .collect();
+    let labels = [402, 401, 404, 500, 600, 999];
+    let contexts = |proposal: &Proposal| -> Vec<_> {
+        let contexts = proposal.places[0].contexts.iter();
+        let ranges = |context: &ObservedContext| context.labels.ranges().to_vec();
+        contexts.map(|context| (context.name.clone(), context.pops, ranges(context))).collect()
+    };
+    let swapped = vec![401..=402, 404..=404];
+    let peer = proposed("peer", out_of_range, &labels);
+    assert_eq!(contexts(&peer), [("observed-peer".to_owned(), false, swapped.clone())]);
+    let core = proposed("core", out_of_range, &labels);
     assert_eq!(
-        contexts,
+        contexts(&core),
         [
-            ("observed-peer", false, vec![401..=402, 404..=404]),
-            ("observed-own-peer", true, vec![500..=500]),
+            ("observed-core".to_owned(), false, swapped),
+            ("observed-own-core".to_owned(), true, vec![500..=500]),
         ]
     );
-    let mut whys: Vec<&str> = place.remarks.iter().map(|remark| remark.why.as_str()).collect();
+    let mut whys: Vec<&str> =
+        core.places[0].remarks.iter().map(|remark| remark.why.as_str()).collect();
     whys.sort_unstable();
     assert_eq!(
         whys,
         [
             "this router does not forward it: a guess, or an old label",
-            "this router pops it into VRF green; whoever sends it gets there",
+            "this router pops it into VRF green: whoever sends it is there",
         ]
+    );
+    // What another context has can be that of the neighbour as well.
+    assert_eq!(contexts(&proposed("peer", Reason::LabelSpoofed, &[305])).len(), 1);
+    let remark = &proposed("peer", Reason::LabelSpoofed, &[306]).places[0].remarks[0].why;
+    assert_eq!(
+        remark,
+        "context lsp has it; this router does not forward it: a guess, or an old label"
     );
     for (name, reason, label, why) in [
         ("other", out_of_range, 401, "the ingress drops it"),
         ("peer", Reason::LabelOutOfVrf, 200, "VRF context blue has it"),
-        ("peer", Reason::LabelSpoofed, 305, "context lsp has it"),
+        ("peer", out_of_range, 500, "looks the next entry up"),
         ("ce", Reason::MplsNotEnabled, 401, "carriers' carrier"),
         ("peer", Reason::StackTooDeep, 401, "`max-depth` is 16"),
         ("peer", Reason::SpecialLabelNotAllowed, 0, "`special`"),
@@ -133,6 +145,20 @@ fn only_what_no_rule_has_and_the_router_forwards_is_accepted_and_in_monitor_mode
         let why_not = &proposal.places[0].remarks[0].why;
         assert!(why_not.contains(why), "{name} {reason:?}: {why_not}");
     }
+    // Entries below it are another router's, which believes them.
+    let mut below = seen(&[(ingress("peer"), Cause::Ingress(out_of_range), Some(401))]);
+    below.add(Sighting {
+        spot: ingress("peer"),
+        cause: Cause::Ingress(out_of_range),
+        label: Some(401),
+        has_more: true,
+        source: None,
+        time: UNIX_EPOCH,
+    });
+    let (links, labels) = router();
+    let facts = Facts { policy: &policy(POLICY), links: &links, labels: Some(&labels) };
+    let remark = &Proposal::new(facts, &below).places[0].remarks[0].why;
+    assert!(remark.contains("option C, or an attack"), "{remark}");
     // Without a label table nobody knows.
     let frames = [(ingress("peer"), Cause::Ingress(out_of_range), Some(401))];
     let (links, _) = router();

@@ -12,6 +12,7 @@ mod network;
 mod report;
 mod traffic;
 
+use std::fs;
 use std::io::Write;
 
 use anyhow::{Context, Result, ensure};
@@ -138,10 +139,38 @@ impl<W: Write> Stage<'_, W> {
         let words: Vec<_> = written.lines().filter(is_word).collect();
         let call = "pe1# mpls-xdp init --core eth3 | grep -v '^#'";
         report::command(self.out, call, &words.join("\n"))?;
-        let accepted = pe1.apply(&written, &["--dry-run"])?;
         self.check(
-            words == FIRST_POLICY.lines().collect::<Vec<_>>() && accepted.contains("attach to"),
+            words == FIRST_POLICY.lines().collect::<Vec<_>>(),
             "init knows the labels, the VRFs and their customers, and where MPLS comes in",
+        )?;
+        self.suggested_policy(&written)
+    }
+
+    /// What the neighbour sends while nobody has said what it may.
+    fn suggested_policy(&mut self, first: &str) -> Result<()> {
+        let pe1 = &self.network.pe1;
+        pe1.apply(first, &[])?;
+        let file = pe1.store().directory().join("observed.toml");
+        let name = file.to_str().context("the lab's folder is not UTF-8")?;
+        let call = ["suggest", "--ingress", "eth2-100", "--for", "10s", "--output"];
+        pe1.mpls_xdp(call.into_iter().chain([name]))?;
+        let written = fs::read_to_string(&file)?;
+        let observed = written.split_once("# Ingress eth2-100:").map_or("", |(_, rest)| rest);
+        let call = format!(
+            "pe1# mpls-xdp {} observed.toml\npe1# sed '1,/Ingress eth2-100/d' observed.toml",
+            call.join(" ")
+        );
+        report::command(self.out, &call, observed.trim())?;
+        let rule = "[contexts.observed-eth2-100]\nkind = \"transport\"\nlabels = [24000]\n";
+        let accepted = pe1.apply(&written, &[])?;
+        pe1.mpls_xdp(["detach", "--all"])?;
+        self.check(
+            observed.contains(rule) && accepted.contains("in force"),
+            "suggest makes a rule of the label that pe1 swaps for the neighbour",
+        )?;
+        self.check(
+            observed.contains("label 100: ") && observed.contains("VRF context red"),
+            "and leaves the one that leads into VRF red to a human",
         )
     }
 
@@ -319,7 +348,6 @@ fn names(said: &str, interface: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::path::Path;
 
     use super::*;
