@@ -1,70 +1,262 @@
 //! Label directories: pages as small as what they hold, equal ones shared.
 
+use hashbrown::HashMap;
 use mpls_xdp_ebpf::abi::directory::{
     BITS, BYTES, FORM_BITS, LEN, PAGE_LABELS, PAGE_SHIFT, PALETTE, UNIFORM, WORDS, page_words,
 };
 
-use super::{ImageBuilder, segments::Segment, to_word};
+use super::{ImageBuilder, to_word};
+use crate::policy::LabelSet;
 
-/// Builds the directory of sorted, disjoint segments and returns its place.
-pub(super) fn build(image: &mut ImageBuilder, segments: &[Segment]) -> u32 {
-    let mut words = vec![UNIFORM; LEN as usize];
-    let mut from = 0;
-    for (page, word) in (0..).zip(&mut words) {
-        let (first, last) = (page << PAGE_SHIFT, (page << PAGE_SHIFT) + PAGE_LABELS - 1);
-        while segments.get(from).is_some_and(|segment| segment.last < first) {
-            from += 1;
-        }
-        let inside: Vec<Segment> = segments[from..]
-            .iter()
-            .take_while(|segment| segment.first <= last)
-            .map(|segment| Segment {
-                first: segment.first.max(first) - first,
-                last: segment.last.min(last) - first,
-                value: segment.value,
-            })
-            .collect();
-        *word = page_word(image, &inside);
-    }
-    image.share(words)
+/// Values of a page's labels.
+type Values = [u32; PAGE_LABELS as usize];
+
+/// Labels `first..=last`, counted from the first of their page, with one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stretch {
+    first: u32,
+    last: u32,
+    value: u32,
 }
 
-/// The directory word of a page; the segments count from its first label.
-fn page_word(image: &mut ImageBuilder, segments: &[Segment]) -> u32 {
-    let covered: u32 = segments.iter().map(|segment| segment.last - segment.first + 1).sum();
-    let nothing = (covered < PAGE_LABELS).then_some(0);
-    let mut values: Vec<u32> =
-        segments.iter().map(|segment| segment.value).chain(nothing).collect();
-    // In their own order, so that equal pages are equal to the word.
-    values.sort_unstable();
-    values.dedup();
-    let (form, bits) = match values[..] {
-        [] => return UNIFORM,
-        [value] => return value << FORM_BITS | UNIFORM,
-        [_, _] => (BITS, 1),
-        _ if values.len() <= PALETTE as usize => (BYTES, 8),
-        _ => (WORDS, u32::BITS),
+impl Stretch {
+    const fn is_whole_page(self) -> bool {
+        self.first == 0 && self.last == PAGE_LABELS - 1
+    }
+}
+
+/// A directory in the making, one after the other in the same memory.
+pub(super) struct Drawing {
+    /// What was laid on each page; the last is on top.
+    pages: Vec<Vec<Stretch>>,
+    /// Marks of the labels of each page.
+    marks: Vec<Vec<Stretch>>,
+    numbers: Numbers,
+}
+
+impl Drawing {
+    pub(super) fn new() -> Self {
+        let pages = || (0..LEN).map(|_| Vec::new()).collect();
+        Self { pages: pages(), marks: pages(), numbers: Numbers::default() }
+    }
+
+    /// Sets `bit` in the value of every label of `labels` that has one, in every directory to come.
+    pub(super) fn mark(&mut self, labels: &LabelSet, bit: u32) {
+        spread(&mut self.marks, labels, bit);
+    }
+
+    /// Gives labels a value, whatever they had.
+    pub(super) fn lay(&mut self, labels: &LabelSet, value: u32) {
+        spread(&mut self.pages, labels, value);
+    }
+
+    /// Gives one label a value.
+    pub(super) fn lay_one(&mut self, label: u32, value: u32) {
+        let at = label % PAGE_LABELS;
+        let page = &mut self.pages[(label >> PAGE_SHIFT) as usize];
+        page.push(Stretch { first: at, last: at, value });
+    }
+
+    /// Writes the directory, returns its place, and begins with an empty one.
+    pub(super) fn write(&mut self, image: &mut ImageBuilder) -> u32 {
+        let Self { pages, marks, numbers } = self;
+        let words = pages.iter_mut().zip(marks).map(|(page, marks)| {
+            let word = page_word(image, page, marks, numbers);
+            page.clear();
+            word
+        });
+        let words = words.collect();
+        image.share(words)
+    }
+}
+
+/// Lays labels on their pages; what a whole page hides is forgotten.
+fn spread(pages: &mut [Vec<Stretch>], labels: &LabelSet, value: u32) {
+    for range in labels.ranges() {
+        let (start, end) = (*range.start(), *range.end());
+        for number in start >> PAGE_SHIFT..=end >> PAGE_SHIFT {
+            let base = number << PAGE_SHIFT;
+            let first = start.max(base) - base;
+            let last = end.min(base + PAGE_LABELS - 1) - base;
+            let stretch = Stretch { first, last, value };
+            let page = &mut pages[number as usize];
+            if stretch.is_whole_page() {
+                page.clear();
+            }
+            page.push(stretch);
+        }
+    }
+}
+
+/// The directory word of a page.
+fn page_word(
+    image: &mut ImageBuilder,
+    page: &[Stretch],
+    marks: &[Stretch],
+    numbers: &mut Numbers,
+) -> u32 {
+    let uniform = |value: u32| value << FORM_BITS | UNIFORM;
+    match (page, marks) {
+        ([], _) => return uniform(0),
+        ([one], []) if one.is_whole_page() => return uniform(one.value),
+        _ => {}
+    }
+    let values = &mut [0; PAGE_LABELS as usize];
+    for Stretch { first, last, value } in page {
+        values[*first as usize..=*last as usize].fill(*value);
+    }
+    for Stretch { first, last, value: bit } in marks {
+        let marked = values[*first as usize..=*last as usize].iter_mut();
+        marked.filter(|value| **value != 0).for_each(|value| *value |= bit);
+    }
+    let form = match numbers.take(values) {
+        1 => return uniform(values[0]),
+        2 => BITS,
+        values if values <= PALETTE as usize => BYTES,
+        _ => WORDS,
     };
-    let page = if form == WORDS {
-        pack(bits, segments, |value| value)
-    } else {
-        let number = |value| values.partition_point(|other| *other < value);
-        let mut page = pack(bits, segments, |value| to_word(number(value)));
-        page.extend(&values);
+    let words = match form {
+        BITS => numbers.written(1),
+        BYTES => numbers.written(8),
+        _ => values.to_vec(),
+    };
+    image.share(words) | form
+}
+
+/// A page's values by number, in the order in which they come.
+#[derive(Default)]
+struct Numbers {
+    of: HashMap<u32, u32>,
+    palette: Vec<u32>,
+    labels: Vec<u32>,
+}
+
+impl Numbers {
+    /// Numbers the values, and says how many there are.
+    fn take(&mut self, values: &Values) -> usize {
+        let Self { of, palette, labels } = self;
+        of.clear();
+        palette.clear();
+        labels.clear();
+        let mut last = None;
+        for value in values {
+            let number = match last {
+                Some((before, number)) if before == *value => number,
+                _ => *of.entry(*value).or_insert_with(|| {
+                    palette.push(*value);
+                    to_word(palette.len() - 1)
+                }),
+            };
+            last = Some((*value, number));
+            labels.push(number);
+        }
+        palette.len()
+    }
+
+    /// The page with so many bits a label, and the palette behind it.
+    fn written(&self, bits: u32) -> Vec<u32> {
+        let mut page = vec![0; page_words(bits) as usize];
+        let per_word = (u32::BITS / bits) as usize;
+        for (word, labels) in page.iter_mut().zip(self.labels.chunks_exact(per_word)) {
+            let shifted = labels.iter().zip((0..u32::BITS).step_by(bits as usize));
+            *word = shifted.fold(0, |word, (number, at)| word | number << at);
+        }
+        page.extend(&self.palette);
         page
-    };
-    image.share(page) | form
+    }
 }
 
-/// The numbers of a page's labels, those of the segments' values; the others are 0.
-fn pack(bits: u32, segments: &[Segment], number: impl Fn(u32) -> u32) -> Vec<u32> {
-    let mut page = vec![0; page_words(bits) as usize];
-    for segment in segments {
-        let number = number(segment.value);
-        for label in segment.first..=segment.last {
-            let at = label * bits;
-            page[(at / u32::BITS) as usize] |= number << (at % u32::BITS);
+#[cfg(test)]
+mod tests {
+    use mpls_xdp_ebpf::image::{Action, Image as _, Ingress, Record as _};
+
+    use super::*;
+    use crate::compile::ImageBuilder;
+
+    /// As [`Drawing`] has to answer, label by label.
+    #[derive(Default)]
+    struct Naive {
+        laid: Vec<(LabelSet, u32)>,
+        marks: Vec<(LabelSet, u32)>,
+    }
+
+    impl Naive {
+        fn value(&self, label: u32) -> u32 {
+            let laid = self.laid.iter().rev().find(|(labels, _)| labels.contains(label));
+            let value = laid.map_or(0, |(_, value)| *value);
+            let marks =
+                self.marks.iter().filter(|(labels, _)| value != 0 && labels.contains(label));
+            marks.fold(value, |value, (_, bit)| value | bit)
+        }
+
+        /// Compares labels of a directory written from the same.
+        fn check(&self, drawing: &mut Drawing, labels: impl IntoIterator<Item = u32>) {
+            let mut image = ImageBuilder::default();
+            let directory = drawing.write(&mut image);
+            let words = &image.words[..];
+            // An ingress record that has nothing but the directory.
+            let record = [0, directory];
+            for label in labels {
+                let Action(value) = Ingress(&record[..]).action(&words, label);
+                assert_eq!(value, self.value(label), "label {label}");
+            }
+            assert!(drawing.pages.iter().all(Vec::is_empty));
         }
     }
-    page
+
+    fn set(ranges: &[(u32, u32)]) -> LabelSet {
+        ranges.iter().map(|(first, last)| *first..=*last).collect()
+    }
+
+    #[test]
+    fn what_is_laid_last_is_on_top_and_marks_are_for_labels_with_a_value() {
+        let mut drawing = Drawing::new();
+        let marks = set(&[(10, 16), (2_000, 8_000), (900_000, 900_000)]);
+        drawing.mark(&marks, 1);
+        let several: LabelSet = (0..400).map(|n| 20_480 + n * 5..=20_480 + n * 5).collect();
+        for layers in [
+            vec![(set(&[(0, 0xf_ffff)]), 4), (set(&[(5_000, 5_000)]), 8)],
+            vec![(set(&[(100, 4_500), (6_144, 8_191)]), 4), (set(&[(3_000, 5_000)]), 8)],
+            vec![(several, 12), (set(&[(20_490, 20_500), (899_999, 900_001)]), 16)],
+            vec![],
+        ] {
+            let naive = Naive { laid: layers, marks: vec![(marks.clone(), 1)] };
+            for (labels, value) in &naive.laid {
+                drawing.lay(labels, *value);
+            }
+            naive.check(&mut drawing, (0..30_000).chain(899_000..901_000).chain([0xf_ffff]));
+        }
+    }
+
+    #[test]
+    fn a_page_has_as_many_bits_a_label_as_its_values_need() {
+        for (values, form) in [(1, BITS), (2, BYTES), (255, BYTES), (256, WORDS), (2048, WORDS)] {
+            let mut drawing = Drawing::new();
+            let mut naive = Naive::default();
+            for value in 1..=values {
+                let label = 4 * PAGE_LABELS + (value - 1) * (PAGE_LABELS / values);
+                drawing.lay_one(label, value << 2);
+                naive.laid.push((set(&[(label, label)]), value << 2));
+            }
+            let mut image = ImageBuilder::default();
+            let word = page_word(&mut image, &drawing.pages[4], &[], &mut Numbers::default());
+            assert_eq!(word & 3, form, "{values}");
+            naive.check(&mut drawing, 4 * PAGE_LABELS - 1..=5 * PAGE_LABELS);
+        }
+    }
+
+    #[test]
+    fn equal_pages_and_directories_stand_once() {
+        let mut drawing = Drawing::new();
+        let mut image = ImageBuilder::default();
+        let labels = set(&[(4_100, 4_200), (6_148, 6_248)]);
+        let directories = [(); 2].map(|()| {
+            drawing.lay(&labels, 4);
+            drawing.write(&mut image)
+        });
+        assert_eq!(directories[0], directories[1]);
+        let pages = (&image.words[..]).at(directories[0]);
+        assert_eq!(pages.word(2), pages.word(3));
+        assert_eq!(pages.word(2) & 3, BITS);
+    }
 }

@@ -1,11 +1,9 @@
 //! Compiles a policy into the image that the kernel program reads.
 
 mod directory;
-mod segments;
 mod vlan;
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use mpls_xdp_ebpf::{
     abi::{self, action, header, ingress, interface, profile},
     label_entry::FIRST_ORDINARY,
@@ -13,7 +11,7 @@ use mpls_xdp_ebpf::{
 };
 use thiserror::Error;
 
-use self::segments::{Layer, Segment};
+use self::directory::Drawing;
 use crate::{
     manifest::{InterfaceEntry, Manifest},
     policy::{ContextId, ContextKind, Ingress, LabelSet, Policy},
@@ -46,9 +44,11 @@ pub fn compile(policy: &Policy, manifest: &Manifest) -> Result<Vec<u32>, Compile
     let mut image = ImageBuilder::default();
     *image.header(header::MAGIC) = abi::MAGIC;
     *image.header(header::DEFAULT_MODE) = mode_word(policy.default_mode);
-    *image.header(header::GIVEN_OUT) = given_out(&mut image, policy);
-
-    let pops = union(policy.contexts.iter().filter(|context| context.pops).map(|c| &c.labels));
+    let mut drawing = Drawing::new();
+    *image.header(header::GIVEN_OUT) = given_out(&mut image, &mut drawing, policy);
+    for context in policy.contexts.iter().filter(|context| context.pops) {
+        drawing.mark(&context.labels, action::EXPOSED);
+    }
     let mut directories = HashMap::new();
     let mut records = Vec::with_capacity(policy.ingresses.len());
     for (number, (ingress, entry)) in policy.ingresses.iter().zip(&manifest.ingresses).enumerate() {
@@ -57,7 +57,7 @@ pub fn compile(policy: &Policy, manifest: &Manifest) -> Result<Vec<u32>, Compile
             Role::Customer => 0,
             Role::Peer | Role::Core => *directories
                 .entry((&ingress.contexts, &ingress.labels, ingress.special.bits()))
-                .or_insert_with(|| accepted(&mut image, policy, ingress, &pops)),
+                .or_insert_with(|| accepted(&mut image, &mut drawing, policy, ingress)),
         };
         let rules: Vec<u32> = entry.rules.iter().map(|rule| rule.slot).collect();
         let mut record = [0; ingress::LEN as usize];
@@ -125,41 +125,40 @@ fn profile_word(ingress: &Ingress) -> u32 {
         | u32::from(ingress.max_depth) << profile::DEPTH_SHIFT
 }
 
-fn union<'a>(sets: impl Iterator<Item = &'a LabelSet>) -> LabelSet {
-    sets.flat_map(LabelSet::ranges).cloned().collect()
-}
-
-/// The directory of what this router gave out.
-fn given_out(image: &mut ImageBuilder, policy: &Policy) -> u32 {
+/// The directory of what this router gave out. That a label leads into a VRF counts before all else.
+fn given_out(image: &mut ImageBuilder, drawing: &mut Drawing, policy: &Policy) -> u32 {
     let of_kind = |kind| {
-        union(policy.contexts.iter().filter(|context| context.kind == kind).map(|c| &c.labels))
+        let contexts = policy.contexts.iter().filter(move |context| context.kind == kind);
+        contexts.map(|context| &context.labels)
     };
-    let vrf = of_kind(ContextKind::Vrf);
-    let transport = of_kind(ContextKind::Transport);
-    let own = union(policy.ingresses.iter().filter_map(|ingress| ingress.labels.as_ref()));
-    let segments = segments::stack(&[
-        Layer { labels: &vrf, value: abi::GIVEN_VRF },
-        Layer { labels: &transport, value: abi::GIVEN },
-        Layer { labels: &own, value: abi::GIVEN },
-    ]);
-    directory::build(image, &segments)
+    let own = policy.ingresses.iter().filter_map(|ingress| ingress.labels.as_ref());
+    for labels in own.chain(of_kind(ContextKind::Transport)) {
+        drawing.lay(labels, abi::GIVEN);
+    }
+    for labels in of_kind(ContextKind::Vrf) {
+        drawing.lay(labels, abi::GIVEN_VRF);
+    }
+    drawing.write(image)
 }
 
 /// The directory of what an ingress accepts: the first rule in the order written has a label, and
 /// special-purpose labels have none.
-fn accepted(image: &mut ImageBuilder, policy: &Policy, ingress: &Ingress, pops: &LabelSet) -> u32 {
+fn accepted(
+    image: &mut ImageBuilder,
+    drawing: &mut Drawing,
+    policy: &Policy,
+    ingress: &Ingress,
+) -> u32 {
     let contexts =
         ingress.contexts.iter().map(|ContextId(context)| &policy.contexts[*context].labels);
-    let layers: Vec<Layer<'_>> = contexts
-        .chain(&ingress.labels)
-        .zip(1..)
-        .map(|(labels, rule)| Layer { labels, value: rule << action::RULE_SHIFT })
-        .collect();
-    let mut segments: Vec<Segment> = (0..FIRST_ORDINARY)
-        .map(|label| Segment { first: label, last: label, value: ingress.special.action(label) })
-        .collect();
-    segments.extend(segments::mark(segments::stack(&layers), pops, action::EXPOSED));
-    directory::build(image, &segments)
+    let rules: Vec<(u32, &LabelSet)> = (1..).zip(contexts.chain(&ingress.labels)).collect();
+    for (rule, labels) in rules.into_iter().rev() {
+        drawing.lay(labels, rule << action::RULE_SHIFT);
+    }
+    for label in 0..FIRST_ORDINARY {
+        drawing.lay_one(label, ingress.special.action(label));
+    }
+    drawing.write(image)
 }
 
 /// An image in the making.
