@@ -22,7 +22,7 @@ const ETHERNET_HEADER: usize = 14;
 const MAX_RUN: usize = 60_000;
 /// Bytes of a frame that a test run has room for in one piece: a page of 4 KiB less headroom and
 /// `struct skb_shared_info`.
-const MAX_PIECE: usize = 3_000;
+pub const MAX_PIECE: usize = 3_000;
 /// `XDP_DROP` and `XDP_PASS`.
 const ACTIONS: [(u32, &str); 2] = [(1, "drop"), (2, "pass")];
 

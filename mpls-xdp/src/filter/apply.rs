@@ -27,6 +27,7 @@ use crate::{
     manifest::{InterfaceEntry, Manifest},
     policy::Policy,
     router::{self, Links, RouterError, Uncovered, VlanOffload, XdpAttachMode},
+    sampling::is_sampling,
 };
 
 /// How programs are attached.
@@ -349,6 +350,10 @@ fn switch(
         // unattached. Its slot is one that exists: early Linux 6.1 refuses a program that was cut
         // down to "no such interface".
         load(0, false)?;
+    }
+    if policy.is_sampled() && !is_sampling(&session.state)? {
+        // It was killed. Drops need not look for its buckets any more.
+        policy.set_sampled(false);
     }
     Ok(policy.activate(&plan.image, pins)?)
 }

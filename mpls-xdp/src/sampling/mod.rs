@@ -32,6 +32,7 @@ use std::{
     collections::{BTreeSet, VecDeque},
     ffi::OsString,
     os::fd::{AsFd, BorrowedFd},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -496,6 +497,11 @@ impl AsFd for Sampler {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.maps.as_fd()
     }
+}
+
+/// Whether a process samples, whose state is in this folder.
+pub(crate) fn is_sampling(state: &Path) -> Result<bool, FilterError> {
+    Ok(Right::holder(state)?.is_some())
 }
 
 /// What changes with the policy, and is cheap to look at: the pins and the number of the generation.

@@ -10,6 +10,7 @@ use std::fs;
 
 use mpls_xdp::filter::{Folders, Session, read_stats};
 use mpls_xdp::kernel::{CounterMap, Counters, FilterProgram, PolicyMap, Settings};
+use mpls_xdp::replay::MAX_PIECE;
 use mpls_xdp_ebpf::abi::{NONE, Trace};
 use mpls_xdp_tests::host::Host;
 use mpls_xdp_tests::lab::Store;
@@ -19,8 +20,6 @@ use crate::judges::case;
 
 /// Bytes of an Ethernet header: the kernel runs no shorter frame, and no driver delivers one.
 const ETHERNET_HEADER: usize = 14;
-/// No longer frame is run in one piece.
-const MAX_PIECE: usize = 3_000;
 /// Counter slots: more than any policy here takes.
 const SLOTS: u32 = 1 << 19;
 /// Words of the smallest image that programs are loaded for.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 
 use aya::maps::{Array, Map, MapData};
+use mpls_xdp::kernel::PolicyMap;
 use mpls_xdp_ebpf::sample::Bucket;
 use mpls_xdp_tests::frame::Frame;
 use mpls_xdp_tests::lab::Generator;
@@ -11,7 +12,7 @@ use mpls_xdp_tests::leak::{Object, Objects};
 use nix::sys::signal::Signal;
 
 use super::Running;
-use crate::cli::support::{Lab, wait_for};
+use crate::cli::support::{Lab, core, wait_for};
 
 /// The maps that only this capture brought: those that it holds and the filter does not.
 fn maps_of(capture: &Running, lab: &Lab) -> Objects {
@@ -98,6 +99,21 @@ fn a_killed_capture_stops_by_itself_and_the_next_one_works() {
     assert_eq!(next.json()["label"], 998);
     next.signal(Signal::SIGKILL);
     next.end();
+
+    // Programs ask for its buckets until a policy is applied or somebody samples again.
+    let is_sampled = || {
+        let pins = lab.pin_names();
+        let name = pins.iter().find(|name| name.starts_with("policy-")).unwrap();
+        PolicyMap::open(&lab.pins().join(name)).unwrap().is_sampled()
+    };
+    assert!(is_sampled());
+    lab.apply(&core(&["eth1"], "101")).ends(0);
+    assert!(!is_sampled());
+    let capture = Running::start(&lab, &[]);
+    lab.apply(&core(&["eth1"], "102")).ends(0);
+    assert!(is_sampled(), "one that is at work goes on");
+    capture.interrupt();
+    assert!(!is_sampled());
     lab.take_down();
 }
 
