@@ -13,112 +13,19 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{RolloutError, clock};
-use crate::{
-    filter::{
-        AttachMode, FilterError, Session,
-        active::Active,
-        baseline, digest,
-        session::{unfinished, write},
-    },
-    manifest::Manifest,
+use super::{
+    RolloutError,
+    record::{Awaiting, InForce, KeptPolicy, Record},
+};
+use crate::filter::{
+    FilterError, Session,
+    active::Active,
+    baseline, digest,
+    session::{unfinished, write},
 };
 
 /// How many policies are kept, the one in force included.
 pub const KEPT: usize = 10;
-
-/// How a policy came into force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum How {
-    /// By `apply`.
-    Apply,
-    /// By `rollback`.
-    Rollback,
-    /// By itself, since the policy before was not confirmed in time.
-    Automatic,
-}
-
-/// A policy that can be put in force again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct KeptPolicy {
-    /// The file's name as it was given.
-    pub(super) name: String,
-    /// SHA-256 of the text, in hexadecimal; the text is kept under it.
-    pub(super) digest: String,
-    /// The generation as which it came into force.
-    pub(super) generation: u64,
-    /// How interfaces were attached that had no program.
-    pub(super) mode: AttachMode,
-}
-
-/// What a policy needs to stay.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Condition {
-    /// Nothing.
-    None,
-    /// A confirmation.
-    Awaiting(Awaiting),
-    /// It had one.
-    Confirmed,
-}
-
-/// A confirmation that is awaited.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Awaiting {
-    /// When it is too late, in nanoseconds of [`clock::since_boot`].
-    pub(super) deadline: u64,
-    /// The record to return to; `None` takes the filter off.
-    pub(super) back_to: Option<u64>,
-    /// Why the last attempt to return failed.
-    pub(super) failure: Option<String>,
-}
-
-/// What was, or is about to be, put in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
-    /// Its number, which no other record of this history has or had; starts at 1.
-    pub(super) serial: u64,
-    /// In seconds since 1970.
-    pub(super) applied_at: u64,
-    pub(super) user: String,
-    pub(super) how: How,
-    /// `None` when the filter was taken off.
-    pub(super) policy: Option<KeptPolicy>,
-    pub(super) condition: Condition,
-    /// Whether the kernel was seen to follow it.
-    pub(super) seen: bool,
-}
-
-impl Record {
-    pub(super) fn awaiting(&self) -> Option<&Awaiting> {
-        match &self.condition {
-            Condition::Awaiting(awaiting) => Some(awaiting),
-            Condition::None | Condition::Confirmed => None,
-        }
-    }
-
-    /// How messages call what it put in force.
-    pub(super) fn name(&self) -> Option<String> {
-        self.policy.as_ref().map(|policy| policy.name.clone())
-    }
-}
-
-/// What the kernel follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum InForce {
-    /// No policy.
-    Nothing,
-    /// The policy of the record with this serial; 0 was never in a history.
-    Record(u64),
-}
-
-impl From<&Manifest> for InForce {
-    fn from(manifest: &Manifest) -> Self {
-        Self::Record(manifest.entry)
-    }
-}
 
 impl InForce {
     fn read(session: &Session) -> Result<Self, FilterError> {
@@ -325,87 +232,14 @@ fn text_file(state: &Path, digest: &str) -> PathBuf {
     texts(state).join(format!("{digest}.toml"))
 }
 
-/// What became of an entry of the history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// It was put in force without a condition.
-    Applied,
-    /// Its confirmation is awaited.
-    Awaiting,
-    /// It was confirmed.
-    Confirmed,
-    /// A `rollback` ended it.
-    RolledBack,
-    /// It was not confirmed in time, and ended by itself.
-    NotConfirmed,
-    /// Something else took its place before it was confirmed.
-    Replaced,
-}
-
-/// An entry of the history, for people and programs.
-#[derive(Debug, Clone, Serialize)]
-pub struct Entry {
-    /// What `rollback` calls it: 0 is the newest.
-    pub number: usize,
-    /// When it was applied, in seconds since 1970.
-    pub applied_at: u64,
-    /// Who applied it.
-    pub user: String,
-    /// How it came into force.
-    pub how: How,
-    /// The policy file's name as it was given; `None` when the filter was taken off.
-    pub policy: Option<String>,
-    /// SHA-256 of the policy file.
-    pub digest: Option<String>,
-    /// The generation as which it came into force.
-    pub generation: Option<u64>,
-    /// Whether the kernel follows it now.
-    pub in_force: bool,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// Until when it must be confirmed, in seconds since 1970.
-    pub confirm_by: Option<u64>,
-}
-
-impl History {
-    /// The entries, newest first.
-    pub(super) fn entries(&self) -> Vec<Entry> {
-        let present = self.present().map(|record| record.serial);
-        let mut entries = Vec::with_capacity(self.records.len());
-        let mut after: Option<&Record> = None;
-        for (number, record) in self.records.iter().rev().enumerate() {
-            let in_force = present == Some(record.serial);
-            let outcome = match (after.map(|after| after.how), &record.condition) {
-                (Some(How::Rollback), _) => Outcome::RolledBack,
-                (Some(How::Automatic), _) => Outcome::NotConfirmed,
-                (_, Condition::None) => Outcome::Applied,
-                (_, Condition::Confirmed) => Outcome::Confirmed,
-                (_, Condition::Awaiting(_)) if in_force => Outcome::Awaiting,
-                (_, Condition::Awaiting(_)) => Outcome::Replaced,
-            };
-            let awaiting = record.awaiting().filter(|_| in_force);
-            entries.push(Entry {
-                number,
-                applied_at: record.applied_at,
-                user: record.user.clone(),
-                how: record.how,
-                policy: record.name(),
-                digest: record.policy.as_ref().map(|policy| policy.digest.clone()),
-                generation: record.policy.as_ref().map(|policy| policy.generation),
-                in_force,
-                outcome,
-                confirm_by: awaiting.map(|awaiting| clock::wall_time(awaiting.deadline)),
-            });
-            after = Some(record);
-        }
-        entries
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::{
+        entry::Outcome,
+        record::{Condition, How},
+    };
     use super::*;
+    use crate::filter::AttachMode;
 
     fn record(serial: u64, seen: bool) -> Record {
         let policy = KeptPolicy {

@@ -24,8 +24,8 @@ use rustix::{
 };
 
 use super::{
-    Change, Condition, Earlier, History, How, InForce, Notice, RolloutError, Terms, clock,
-    returns_to,
+    Change, Condition, Earlier, History, How, InForce, Notice, RolloutError, Terms,
+    change::returns_to, clock,
 };
 use crate::{
     filter::{
