@@ -483,6 +483,9 @@ fn filter_any<F: Frame>(
         Framing::Mpls { binding, upstream, stack } => {
             let framing = Framing::Mpls { binding, upstream, stack };
             let top = decision::top(&frame, framing);
+            // Or the frame's end would be looked at once more in place of this.
+            let is_there = apart(top.is_some().into()) != 0;
+            let top = top.filter(|_| is_there);
             let (frame, stack) = forget(stack);
             filter(ctx, &frame, Framing::Mpls { binding, upstream, stack }, top, len)
         }
