@@ -100,7 +100,7 @@ impl fmt::Display for WrittenRange {
 }
 
 /// A range the way a policy file writes it.
-pub(super) fn range_text(first: u32, last: u32) -> String {
+pub(crate) fn range_text(first: u32, last: u32) -> String {
     if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
 

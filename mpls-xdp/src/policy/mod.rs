@@ -34,6 +34,7 @@ pub use diff::{
     ContextDiff, DiffKind, FieldChange, IngressDiff, LabelChange, PolicyDiff, RuleDiff,
 };
 pub use interface_name::{InterfaceName, InterfaceNameError};
+pub(crate) use labels::range_text;
 pub use labels::{ASSIGNABLE, LabelSet};
 pub use live::{LiveFacts, check_live};
 pub use places::Places;

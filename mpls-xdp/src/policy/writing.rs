@@ -1,6 +1,6 @@
 //! Policy files that are written here, with their comments.
 
-use super::LabelSet;
+use super::{LabelSet, range_text};
 
 /// Columns of a line.
 const WIDTH: usize = 100;
@@ -76,9 +76,9 @@ impl Text {
     }
 
     pub(crate) fn labels(&mut self, labels: &LabelSet) {
-        let ranges = labels.ranges().iter().map(|range| match (range.start(), range.end()) {
-            (first, last) if first == last => first.to_string(),
-            (first, last) => format!("\"{first}-{last}\""),
+        let ranges = labels.ranges().iter().map(|range| {
+            let text = range_text(*range.start(), *range.end());
+            if range.start() == range.end() { text } else { quoted(&text) }
         });
         self.list("labels", ranges);
     }

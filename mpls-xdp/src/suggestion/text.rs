@@ -7,7 +7,7 @@ use super::{
     sightings::Spot,
 };
 use crate::policy::{
-    self, LabelSet,
+    self, LabelSet, range_text,
     writing::{Text, count, quoted},
 };
 
@@ -168,10 +168,7 @@ fn told(remark: &Remark) -> String {
 /// The labels of a set, as far as a reader wants to see them.
 fn listed(labels: &LabelSet) -> String {
     const SHOWN: usize = 16;
-    let ranges = labels.ranges().iter().map(|range| match (range.start(), range.end()) {
-        (first, last) if first == last => first.to_string(),
-        (first, last) => format!("{first}-{last}"),
-    });
+    let ranges = labels.ranges().iter().map(|range| range_text(*range.start(), *range.end()));
     let mut shown: Vec<String> = ranges.collect();
     let more = shown.len().saturating_sub(SHOWN);
     shown.truncate(SHOWN);
