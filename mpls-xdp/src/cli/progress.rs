@@ -51,3 +51,31 @@ fn show(what: &str, count: &AtomicU64, ended: &Receiver<Infallible>) {
         write!(stderr(), "{CLEAR}").ok();
     }
 }
+
+/// A line on a terminal that says how long it takes still.
+pub(super) struct Countdown {
+    is_terminal: bool,
+    /// Seconds that are shown.
+    shown: Option<u64>,
+}
+
+impl Countdown {
+    pub(super) fn new() -> Self {
+        Self { is_terminal: stderr().is_terminal(), shown: None }
+    }
+
+    /// Shows the time that is left and what was done, once a second.
+    pub(super) fn show(&mut self, left: Duration, done: impl FnOnce() -> String) {
+        let seconds = left.as_secs();
+        if self.is_terminal && self.shown != Some(seconds) {
+            self.shown = Some(seconds);
+            write!(stderr(), "{CLEAR}{seconds} s left, {}", done()).ok();
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        if self.shown.take().is_some() {
+            write!(stderr(), "{CLEAR}").ok();
+        }
+    }
+}

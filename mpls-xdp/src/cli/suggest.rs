@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io::{IsTerminal as _, Stdout, Write as _, stderr, stdout},
+    io::{Stdout, Write as _, stderr, stdout},
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -24,6 +24,7 @@ use serde::Serialize;
 
 use super::{
     new_file, open,
+    progress::Countdown,
     sampler::{Signals, Woken, unwrap_filter},
     text,
     time_limit::parse_time_limit,
@@ -122,12 +123,12 @@ struct Watched {
 fn watch(mut sampler: Sampler, signals: &Signals, time: Duration) -> Result<(Sightings, u64)> {
     let mut seen = Sightings::default();
     let end = Instant::now() + time;
-    let mut progress = Progress::new();
+    let mut countdown = Countdown::new();
     loop {
         sampler.tick().map_err(unwrap_filter)?;
         read(&mut sampler, &mut seen)?;
         let left = end.saturating_duration_since(Instant::now());
-        progress.show(left, seen.frames());
+        countdown.show(left, || text::counted(seen.frames(), "frame", "frames") + " sampled");
         if left.is_zero() {
             break;
         }
@@ -136,7 +137,7 @@ fn watch(mut sampler: Sampler, signals: &Signals, time: Duration) -> Result<(Sig
             Woken::ReaderGone | Woken::Sampler => {}
         }
     }
-    progress.clear();
+    countdown.clear();
     sampler.halt().map_err(unwrap_filter)?;
     read(&mut sampler, &mut seen)?;
     let generation = sampler.generation();
@@ -149,34 +150,6 @@ fn read(sampler: &mut Sampler, seen: &mut Sightings) -> Result<()> {
         seen.add((&sample).into());
     }
     Ok(())
-}
-
-/// A line on a terminal that says how long it takes still.
-struct Progress {
-    is_terminal: bool,
-    /// Seconds that are shown.
-    shown: Option<u64>,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self { is_terminal: stderr().is_terminal(), shown: None }
-    }
-
-    fn show(&mut self, left: Duration, frames: u64) {
-        let seconds = left.as_secs();
-        if self.is_terminal && self.shown != Some(seconds) {
-            self.shown = Some(seconds);
-            let frames = text::counted(frames, "frame", "frames");
-            let _ = write!(stderr(), "\r\x1b[K{seconds} s left, {frames} sampled");
-        }
-    }
-
-    fn clear(&mut self) {
-        if self.shown.take().is_some() {
-            let _ = write!(stderr(), "\r\x1b[K");
-        }
-    }
 }
 
 /// The rules that accepted nothing between two looks, of these ingresses or all. Special-purpose

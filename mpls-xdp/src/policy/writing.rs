@@ -1,5 +1,7 @@
 //! Policy files that are written here, with their comments.
 
+use std::fmt;
+
 use super::{LabelSet, range_text};
 
 /// Columns of a line.
@@ -37,8 +39,12 @@ pub(crate) fn quoted(word: &str) -> String {
     toml::Value::from(word).to_string()
 }
 
-pub(crate) fn count(number: usize, one: &str, more: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { more })
+/// A number and what it counts.
+pub(crate) fn count<N>(number: N, one: &str, more: &str) -> String
+where
+    N: Copy + fmt::Display + PartialEq + From<u8>,
+{
+    format!("{number} {}", if number == N::from(1) { one } else { more })
 }
 
 /// The lines of a file.

@@ -1,6 +1,6 @@
 //! Why a frame was refused, with an ingress or without one.
 
-use std::str::FromStr;
+use std::{cmp::Ordering, str::FromStr};
 
 use mpls_xdp_ebpf::{
     abi,
@@ -59,6 +59,19 @@ impl Cause {
             Self::Interface(reason) => [Some(first + reason.code()), None],
         };
         slots.into_iter().flatten()
+    }
+}
+
+/// By their codes.
+impl Ord for Cause {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.code().cmp(&other.code())
+    }
+}
+
+impl PartialOrd for Cause {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

@@ -1,6 +1,6 @@
 //! From what was seen to what is proposed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use mpls_xdp_ebpf::{
     policy::{Mode, Role},
@@ -73,13 +73,13 @@ pub struct Remark {
     pub why: String,
 }
 
-/// What is to be done with a label.
+/// What is to be done with a label, in the order in which it is told.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Advice {
     /// It can be accepted as observed.
     Accept { pops: bool },
     /// Somebody has to decide.
-    Decide(String),
+    Decide { why: String, cause: Cause },
 }
 
 impl Proposal {
@@ -87,9 +87,12 @@ impl Proposal {
     pub fn new(facts: Facts<'_>, sightings: &Sightings) -> Self {
         let mut taken: Vec<String> =
             facts.policy.contexts.iter().map(|context| context.name.clone()).collect();
+        let routes = facts.labels.map(|routes| routes.iter().map(|route| (route.label, route)));
+        let router = Router { facts, routes: routes.map(Iterator::collect) };
         let places = sightings.spots.iter();
-        let places =
-            places.map(|(spot, seen)| PlaceProposal::new(facts, spot, seen, &mut taken)).collect();
+        let places = places
+            .map(|(spot, seen)| PlaceProposal::new(&router, spot, seen, &mut taken))
+            .collect();
         Self { places, beyond: sightings.beyond }
     }
 
@@ -101,22 +104,25 @@ impl Proposal {
 }
 
 impl PlaceProposal {
-    fn new(facts: Facts<'_>, spot: &Spot, seen: &Seen, taken: &mut Vec<String>) -> Self {
-        let mut grouped: BTreeMap<(Advice, u32), (Vec<u32>, Sight)> = BTreeMap::new();
-        for ((code, label), sight) in &seen.labels {
-            let Some(cause) = Cause::from_code(*code) else {
-                continue;
-            };
+    fn new(router: &Router<'_>, spot: &Spot, seen: &Seen, taken: &mut Vec<String>) -> Self {
+        let ingress = router.ingress(spot);
+        let mut grouped: BTreeMap<Advice, (Vec<u32>, Sight)> = BTreeMap::new();
+        for ((cause, label), sight) in &seen.labels {
+            let advised = ingress
+                .map_err(str::to_owned)
+                .and_then(|ingress| router.advise(ingress, *cause, *label, sight));
             // One context for all reasons.
-            let key = match facts.advice(spot, cause, *label, sight) {
-                accept @ Advice::Accept { .. } => (accept, 0),
-                decide @ Advice::Decide(_) => (decide, *code),
+            let advice = match advised {
+                Ok(pops) => Advice::Accept { pops },
+                Err(why) => Advice::Decide { why, cause: *cause },
             };
-            let (labels, all) = grouped.entry(key).or_insert_with(|| {
-                (Vec::new(), Sight { frames: 0, sources: Vec::new(), ..sight.clone() })
-            });
-            labels.extend(label);
-            all.join(sight);
+            grouped
+                .entry(advice)
+                .and_modify(|(labels, all)| {
+                    labels.extend(label);
+                    all.join(sight);
+                })
+                .or_insert_with(|| (label.iter().copied().collect(), sight.clone()));
         }
         let mut place = Self {
             spot: spot.clone(),
@@ -124,18 +130,17 @@ impl PlaceProposal {
             remarks: Vec::new(),
             beyond: seen.beyond,
         };
-        for ((advice, code), (labels, sight)) in grouped {
+        for (advice, (labels, sight)) in grouped {
             let labels = labels.into_iter().map(|label| label..=label).collect();
-            match (advice, Cause::from_code(code)) {
-                (Advice::Accept { pops }, _) => {
+            match advice {
+                Advice::Accept { pops } => {
                     let name = observed_name(spot, pops, taken);
                     taken.push(name.clone());
                     place.contexts.push(ObservedContext { name, pops, labels, sight });
                 }
-                (Advice::Decide(why), Some(cause)) => {
+                Advice::Decide { why, cause } => {
                     place.remarks.push(Remark { cause, labels, sight, why });
                 }
-                (Advice::Decide(_), None) => {}
             }
         }
         place
@@ -152,16 +157,33 @@ fn observed_name(spot: &Spot, pops: bool, taken: &[String]) -> String {
     free_name(&word, &taken.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-impl Facts<'_> {
-    fn advice(self, spot: &Spot, cause: Cause, label: Option<u32>, sight: &Sight) -> Advice {
-        let decide = |why: &str| Advice::Decide(why.to_owned());
+/// What this router knows of labels.
+struct Router<'a> {
+    facts: Facts<'a>,
+    /// Its label table, by label.
+    routes: Option<HashMap<u32, &'a LabelRoute>>,
+}
+
+impl<'a> Router<'a> {
+    /// The ingress of a place; or why there is nothing to accept there.
+    fn ingress(&self, spot: &Spot) -> Result<&'a Ingress, &'static str> {
         let Spot::Ingress { ingress } = spot else {
-            return decide("no ingress is bound there; if a neighbour of yours is, give it one");
+            return Err("no ingress is bound there; if a neighbour of yours is, give it one");
         };
-        let Some(ingress) = self.policy.ingresses.iter().find(|other| other.name == *ingress)
-        else {
-            return decide("the policy has no such ingress any more");
-        };
+        let found = self.facts.policy.ingresses.iter().find(|other| other.name == *ingress);
+        found.ok_or("the policy has no such ingress any more")
+    }
+
+    /// Whether this router pops a label that can be accepted as observed; or why somebody has to
+    /// decide.
+    fn advise(
+        &self,
+        ingress: &Ingress,
+        cause: Cause,
+        label: Option<u32>,
+        sight: &Sight,
+    ) -> Result<bool, String> {
+        let decide = |why: &str| Err(why.to_owned());
         let Cause::Ingress(reason) = cause else {
             return decide("see `mpls-xdp help reasons`");
         };
@@ -170,44 +192,40 @@ impl Facts<'_> {
                 "a customer sends no labels; if this is carriers' carrier, make it a peer with the \
                  labels that were distributed to it",
             ),
-            (Reason::StackTooDeep, _) => Advice::Decide(format!(
+            (Reason::StackTooDeep, _) => Err(format!(
                 "`max-depth` is {}; more only if this neighbour has to send so many entries",
                 ingress.max_depth
             )),
             (Reason::SpecialLabelNotAllowed | Reason::ExtendedLabelNotAllowed, _) => {
                 decide("`special` of the ingress allows special-purpose labels, each by its name")
             }
-            (Reason::LabelOutOfVrf, Some(label)) => Advice::Decide(format!(
-                "{}; whoever sends it gets into that VPN",
-                self.owners(label)
-            )),
-            (Reason::LabelSpoofed, Some(label)) => match self.of_router(ingress, label, sight) {
-                Ok(accept) => accept,
-                Err(why) => Advice::Decide(format!("{}; {why}", self.owners(label))),
-            },
-            (Reason::LabelOutOfRange, Some(label)) => {
-                self.of_router(ingress, label, sight).unwrap_or_else(Advice::Decide)
+            (Reason::LabelOutOfVrf, Some(label)) => {
+                Err(format!("{}; whoever sends it gets into that VPN", self.owners(label)))
             }
-            (reason, _) => Advice::Decide(format!(
-                "no setting accepts it; see `mpls-xdp help reason {}`",
-                reason.name()
-            )),
+            (Reason::LabelSpoofed, Some(label)) => self
+                .forwards(ingress, label, sight)
+                .map_err(|why| format!("{}; {why}", self.owners(label))),
+            (Reason::LabelOutOfRange, Some(label)) => self.forwards(ingress, label, sight),
+            (reason, _) => {
+                Err(format!("no setting accepts it; see `mpls-xdp help reason {}`", reason.name()))
+            }
         }
     }
 
-    /// Whether a label is one that this router takes further, from such a neighbour; or why not.
-    fn of_router(self, ingress: &Ingress, label: u32, sight: &Sight) -> Result<Advice, String> {
+    /// Whether this router pops a label that it takes further from such a neighbour; or why it does
+    /// not.
+    fn forwards(&self, ingress: &Ingress, label: u32, sight: &Sight) -> Result<bool, String> {
         let refuse = |why: &str| Err(why.to_owned());
-        let Some(routes) = self.labels else {
+        let Some(routes) = &self.routes else {
             return refuse("the kernel's label table cannot be read: nobody knows whose it is");
         };
-        let Some(route) = routes.iter().find(|route| route.label == label) else {
+        let Some(route) = routes.get(&label) else {
             return refuse("this router does not forward it: a guess, or an old label");
         };
         let is_peer = ingress.role == Role::Peer;
-        let pops = match route.used(self.links) {
+        let pops = match route.used(self.facts.links) {
             LabelUse::Vrf(index) => {
-                let vrf = self.links.by_index(index).map_or("?", |link| link.name.as_str());
+                let vrf = self.facts.links.by_index(index).map_or("?", |link| link.name.as_str());
                 let vrf = vrf.escape_debug();
                 return Err(format!(
                     "this router pops it into VRF {vrf}: whoever sends it is there"
@@ -229,7 +247,7 @@ impl Facts<'_> {
             LabelUse::Own => true,
         };
         match ingress.mode {
-            Mode::Monitor => Ok(Advice::Accept { pops }),
+            Mode::Monitor => Ok(pops),
             Mode::Enforce => {
                 refuse("this router forwards it; the ingress drops it: decide by hand")
             }
@@ -237,13 +255,13 @@ impl Facts<'_> {
     }
 
     /// Who in the policy has a label.
-    fn owners(self, label: u32) -> String {
-        let contexts = self.policy.contexts.iter();
+    fn owners(&self, label: u32) -> String {
+        let contexts = self.facts.policy.contexts.iter();
         let contexts = contexts.filter(|context| context.labels.contains(label)).map(|context| {
             let kind = if context.kind == ContextKind::Vrf { "VRF context" } else { "context" };
             format!("{kind} {}", context.name)
         });
-        let own = self.policy.ingresses.iter();
+        let own = self.facts.policy.ingresses.iter();
         let own = own
             .filter(|other| other.labels.as_ref().is_some_and(|labels| labels.contains(label)))
             .map(|other| format!("ingress {}", other.name));

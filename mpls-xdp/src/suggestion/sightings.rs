@@ -8,7 +8,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::sampling::{Cause, MacAddress, Sample};
+use crate::{
+    policy::writing::count,
+    sampling::{Cause, MacAddress, Sample},
+};
 
 /// How many labels are kept of a place, for all reasons; those that were seen first.
 const LABELS: usize = 256;
@@ -125,8 +128,7 @@ impl Sight {
 
 impl fmt::Display for Sight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let frames = if self.frames == 1 { "frame" } else { "frames" };
-        write!(f, "{} {frames} sampled", self.frames)?;
+        write!(f, "{} sampled", count(self.frames, "frame", "frames"))?;
         for (at, source) in self.sources.iter().enumerate() {
             write!(f, "{} {source}", if at == 0 { " from" } else { "," })?;
         }
@@ -137,8 +139,8 @@ impl fmt::Display for Sight {
 /// What was seen at one place.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
-    /// By the code of the reason and the label.
-    pub(super) labels: BTreeMap<(u32, Option<u32>), Sight>,
+    /// By the reason and the label.
+    pub(super) labels: BTreeMap<(Cause, Option<u32>), Sight>,
     /// Frames with labels that are not kept.
     pub(super) beyond: u64,
 }
@@ -174,7 +176,7 @@ impl Sightings {
         }
         let sight = Sight::of(&sighting);
         let seen = self.spots.entry(sighting.spot).or_default();
-        let key = (sighting.cause.code(), sighting.label);
+        let key = (sighting.cause, sighting.label);
         let kept = seen.labels.len();
         match seen.labels.entry(key) {
             Entry::Occupied(mut known) => known.get_mut().join(&sight),

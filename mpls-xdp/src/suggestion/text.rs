@@ -67,7 +67,7 @@ impl Proposal {
             text.line("");
             text.comment(&format!(
                 "{} more sampled with other VLAN IDs that no ingress has.",
-                count_of(self.beyond, "frame", "frames")
+                count(self.beyond, "frame", "frames")
             ));
         }
         if !unused.is_empty() {
@@ -103,7 +103,7 @@ fn describe(text: &mut Text, place: &PlaceProposal, is_active: bool) {
     if place.beyond > 0 {
         text.item(&format!(
             "{} sampled with still more labels: somebody guesses",
-            count_of(place.beyond, "frame", "frames")
+            count(place.beyond, "frame", "frames")
         ));
     }
     for context in &place.contexts {
@@ -118,10 +118,7 @@ fn observed(text: &mut Text, context: &ObservedContext, is_active: bool) {
     } else {
         "this router forwards them"
     };
-    text.comment(&format!(
-        "{MARK}: {}, {sight}; {does}.",
-        count_of(labels.len() as u64, "label", "labels")
-    ));
+    text.comment(&format!("{MARK}: {}, {sight}; {does}.", count(labels.len(), "label", "labels")));
     let mut lines = Text::default();
     lines.line(&format!("[contexts.{name}]"));
     lines.line("kind = \"transport\"");
@@ -174,8 +171,4 @@ fn listed(labels: &LabelSet) -> String {
     shown.truncate(SHOWN);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{more}", shown.join(", "))
-}
-
-fn count_of(number: u64, one: &str, more: &str) -> String {
-    count(usize::try_from(number).unwrap_or(usize::MAX), one, more)
 }
