@@ -266,8 +266,8 @@ impl FramesDocument {
         Self {
             labels: labels.ranges().iter().map(|range| [*range.start(), *range.end()]).collect(),
             sampled: sight.frames,
-            sources: sight.sources.iter().map(ToString::to_string).collect(),
-            more_sources: sight.more_sources,
+            sources: sight.sources.kept.iter().map(ToString::to_string).collect(),
+            more_sources: sight.sources.more,
         }
     }
 }

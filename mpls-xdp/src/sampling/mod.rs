@@ -27,6 +27,7 @@ mod ledger;
 mod pcapng;
 mod places;
 mod right;
+mod sources;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -47,6 +48,7 @@ pub use self::{
     ledger::{Counts, Tally},
     pcapng::SampleWriter,
     places::Place,
+    sources::Sources,
 };
 use self::{
     ledger::Ledger,

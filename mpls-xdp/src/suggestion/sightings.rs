@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     policy::writing::count,
-    sampling::{Cause, MacAddress, Sample},
+    sampling::{Cause, MacAddress, Sample, Sources},
 };
 
 /// How many labels are kept of a place, for all reasons; those that were seen first.
@@ -89,20 +89,14 @@ pub struct Sight {
     /// Whether some had other entries below the label.
     pub has_more: bool,
     /// Who sent them.
-    pub sources: Vec<MacAddress>,
-    /// Whether others sent some as well.
-    pub more_sources: bool,
+    pub sources: Sources<SOURCES>,
 }
 
 impl Sight {
     fn of(sighting: &Sighting) -> Self {
-        Self {
-            frames: 1,
-            time: [sighting.time; 2],
-            has_more: sighting.has_more,
-            sources: sighting.source.into_iter().collect(),
-            more_sources: false,
-        }
+        let mut sources = Sources::default();
+        sighting.source.into_iter().for_each(|source| sources.add(source));
+        Self { frames: 1, time: [sighting.time; 2], has_more: sighting.has_more, sources }
     }
 
     /// Both.
@@ -112,27 +106,17 @@ impl Sight {
         *first = (*first).min(other.time[0]);
         *last = (*last).max(other.time[1]);
         self.has_more |= other.has_more;
-        self.more_sources |= other.more_sources;
-        for source in &other.sources {
-            if self.sources.contains(source) {
-                continue;
-            }
-            if self.sources.len() < SOURCES {
-                self.sources.push(*source);
-            } else {
-                self.more_sources = true;
-            }
-        }
+        self.sources.join(&other.sources);
     }
 }
 
 impl fmt::Display for Sight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} sampled", count(self.frames, "frame", "frames"))?;
-        for (at, source) in self.sources.iter().enumerate() {
+        for (at, source) in self.sources.kept.iter().enumerate() {
             write!(f, "{} {source}", if at == 0 { " from" } else { "," })?;
         }
-        if self.more_sources { f.write_str(" and others") } else { Ok(()) }
+        if self.sources.more { f.write_str(" and others") } else { Ok(()) }
     }
 }
 

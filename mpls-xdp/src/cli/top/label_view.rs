@@ -145,10 +145,10 @@ fn nothing(model: &Model) -> &'static str {
 
 /// As many as there is room for, and how many more.
 fn sources(row: &LabelRow, room: usize) -> String {
-    let shown: Vec<String> = row.sources.iter().take(room).map(ToString::to_string).collect();
-    let more = row.sources.len() - shown.len();
-    let mark = if row.more_sources { "…" } else { "" };
-    match (shown.is_empty(), more, row.more_sources) {
+    let shown: Vec<String> = row.sources.kept.iter().take(room).map(ToString::to_string).collect();
+    let more = row.sources.kept.len() - shown.len();
+    let mark = if row.sources.more { "…" } else { "" };
+    match (shown.is_empty(), more, row.sources.more) {
         (true, ..) => "-".to_owned(),
         (_, 0, false) => shown.join(" "),
         _ => format!("{} +{more}{mark}", shown.join(" ")),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use mpls_xdp::sampling::{MacAddress, Sample, Tally};
+use mpls_xdp::sampling::{MacAddress, Sample, Sources, Tally};
 
 /// How many labels are kept, by ingress and reason; those that were seen last.
 pub(super) const KEPT: usize = 1024;
@@ -65,9 +65,7 @@ pub(super) struct LabelRow {
     pub(super) rate: f64,
     /// What was seen at the last measurement.
     measured: u64,
-    pub(super) sources: Vec<MacAddress>,
-    /// Whether there are sources that are not kept.
-    pub(super) more_sources: bool,
+    pub(super) sources: Sources<SOURCES>,
     last: SystemTime,
 }
 
@@ -75,14 +73,7 @@ impl LabelRow {
     fn sight(&mut self, sighting: &Sighting) {
         self.seen += 1;
         self.last = self.last.max(sighting.time);
-        let Some(source) = sighting.source.filter(|source| !self.sources.contains(source)) else {
-            return;
-        };
-        if self.sources.len() < SOURCES {
-            self.sources.push(source);
-        } else {
-            self.more_sources = true;
-        }
+        sighting.source.into_iter().for_each(|source| self.sources.add(source));
     }
 
     /// The label as it is shown.
@@ -96,7 +87,7 @@ impl LabelRow {
         let words = [ingress.as_deref().unwrap_or_default(), interface, reason];
         words.iter().any(|word| word.contains(text))
             || self.name().contains(text)
-            || self.sources.iter().any(|source| source.to_string().contains(text))
+            || self.sources.kept.iter().any(|source| source.to_string().contains(text))
     }
 }
 
@@ -176,8 +167,7 @@ impl Labels {
             seen: 0,
             rate: 0.0,
             measured: 0,
-            sources: Vec::new(),
-            more_sources: false,
+            sources: Sources::default(),
             last: sighting.time,
         });
         row.sight(sighting);
