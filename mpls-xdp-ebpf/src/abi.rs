@@ -10,14 +10,14 @@
 //! | 0 | zeros |
 //! | [`HEADER`] | [`header`] |
 //! | [`INTERFACES`] | [`INTERFACE_SLOTS`] × [`interface`] |
-//! | anywhere behind | [`ingress`] records, VLAN tables, rule tables, label directories, pages |
+//! | anywhere behind | [`ingress`] records, VLAN tables, rule tables, tables of a [`directory`], pages |
 //! | last | the manifest: bytes that only user space reads |
 //!
 //! Place 0 stands for "nothing there", and nobody has to ask: the zeros are as long as the longest
 //! table, and read as "no ingress" and "no label is acceptable" all the way.
 
 /// Raised with every change that makes an older program or loader misread a map.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// First word of every header: "MX" and the ABI version.
 pub const MAGIC: u32 = 0x4d58_0000 | ABI_VERSION;
@@ -82,7 +82,10 @@ pub mod given {
 }
 
 /// Place of the header: behind the zeros.
-pub const HEADER: u32 = 4 * directory::LEN;
+pub const HEADER: u32 = 4 * ZEROS;
+
+/// Words of the zeros: as many as the longest table has that is looked for at place 0.
+const ZEROS: u32 = vlan_node::FANOUT * vlan_node::LEN;
 
 /// Offsets in the header, in words.
 pub mod header {
@@ -90,16 +93,17 @@ pub mod header {
     pub const MAGIC: u32 = 0;
     /// Mode for frames without an ingress: [`super::ENFORCE`] or [`super::MONITOR`].
     pub const DEFAULT_MODE: u32 = 1;
-    /// Place of the directory of what this router gave out: label → [`super::GIVEN`], [`super::GIVEN_VRF`].
-    pub const GIVEN_OUT: u32 = 2;
     /// Number of the generation, low and high word.
-    pub const GENERATION: u32 = 3;
+    pub const GENERATION: u32 = 2;
     /// Place of the manifest.
-    pub const MANIFEST: u32 = 5;
+    pub const MANIFEST: u32 = 4;
     /// Length of the manifest, in bytes.
-    pub const MANIFEST_LEN: u32 = 6;
+    pub const MANIFEST_LEN: u32 = 5;
+    /// The [`super::directory`] of what this router gave out: label → [`super::GIVEN`],
+    /// [`super::GIVEN_VRF`].
+    pub const GIVEN_OUT: u32 = 16;
     /// Words of the header.
-    pub const LEN: u32 = 16;
+    pub const LEN: u32 = 32;
 }
 
 /// A mode word: refused frames are dropped.
@@ -123,9 +127,9 @@ pub mod interface {
     pub const CHILDREN: u32 = 2;
     /// The [`super::ingress`] record of untagged frames stands in here: the commonest frame finds
     /// it without a step in between.
-    pub const UNTAGGED: u32 = 8;
-    /// Words of a record: a line of the cache.
-    pub const LEN: u32 = 16;
+    pub const UNTAGGED: u32 = 4;
+    /// Words of a record.
+    pub const LEN: u32 = UNTAGGED + super::ingress::LEN;
 }
 
 /// Place of the record of an interface slot; `None` when there is no such slot.
@@ -160,16 +164,17 @@ pub mod ingress {
     /// Role, mode, special-purpose labels and depth, packed by [`super::profile`]; 0 where no
     /// ingress is.
     pub const PROFILE: u32 = 0;
-    /// Place of the directory of the accepted labels: label → [`super::action`].
-    pub const DIRECTORY: u32 = 1;
     /// Place of the table of counter slots by rule; rule 0 is `special`.
-    pub const RULES: u32 = 2;
+    pub const RULES: u32 = 1;
     /// Counter slot of the first reason; each has two, see [`super::reason_slot`].
-    pub const REASONS: u32 = 3;
+    pub const REASONS: u32 = 2;
     /// The ingress's number in the policy.
-    pub const NUMBER: u32 = 4;
+    pub const NUMBER: u32 = 3;
+    /// The [`super::directory`] of the accepted labels: label → [`super::action`]. It stands in
+    /// here: a frame finds its table without a step in between.
+    pub const DIRECTORY: u32 = 4;
     /// Words of a record.
-    pub const LEN: u32 = 8;
+    pub const LEN: u32 = DIRECTORY + super::directory::LEN;
 }
 
 /// Bits of an ingress's profile word.
@@ -188,32 +193,41 @@ pub mod profile {
     pub const DEPTH_MASK: u32 = 0x3f;
 }
 
-/// A label directory: one word for each page of labels. Its low two bits say how the page is
-/// written; the word is the place of the page, or it has the value of all of its labels.
+/// A label directory: places of tables, each of which has one word for each of its pages of labels.
+/// A directory of few labels is little more than the pages that they are on.
 ///
-/// A page has one number a label, packed from the lowest bits of each word up. Numbers of a bit or
-/// a byte stand for the values in the palette behind them; wider ones are the values. So a page
-/// takes what its rules need, and pages of a large policy stay in the cache. The value of a label
-/// is 0, "not in here", or anything else of 30 bits, the highest of which is copied to the left.
+/// The low bits of a table's word say how the page is written; the word is the place of the page, or
+/// it has the value of all of its labels. A page has one number a label, packed from the lowest bits
+/// of each word up. Numbers that are narrower than a word stand for the values in the palette behind
+/// them; words are the values. So a page takes what its rules need, and pages of a large policy stay
+/// in the cache. The value of a label is 0, "not in here", or anything else of 29 bits, the highest
+/// of which is copied to the left.
 pub mod directory {
+    /// Bits of a label that choose its page and its place in it; those above choose the table.
+    pub const TABLE_SHIFT: u32 = 16;
+    /// Words of a directory.
+    pub const LEN: u32 = (crate::label_entry::LAST_LABEL + 1) >> TABLE_SHIFT;
     /// Bits of a label that choose its place in a page.
     pub const PAGE_SHIFT: u32 = 11;
     /// Labels of a page.
     pub const PAGE_LABELS: u32 = 1 << PAGE_SHIFT;
-    /// Words of a directory.
-    pub const LEN: u32 = (crate::label_entry::LAST_LABEL + 1) >> PAGE_SHIFT;
-    /// Bits of a directory word that say how the page is written.
-    pub const FORM_BITS: u32 = 2;
+    /// Pages of a table, and its words.
+    pub const TABLE_LEN: u32 = 1 << (TABLE_SHIFT - PAGE_SHIFT);
+    /// Bits of a table's word that say how the page is written, 0 in the place of every page.
+    pub const FORM_BITS: u32 = 3;
     /// Mask of the form.
     pub const FORM_MASK: u32 = (1 << FORM_BITS) - 1;
     /// The other bits are the value of all labels of the page.
     pub const UNIFORM: u32 = 0;
     /// The page has a bit a label.
     pub const BITS: u32 = 1;
+    /// The page has four bits a label.
+    pub const NIBBLES: u32 = 2;
     /// The page has a byte a label.
-    pub const BYTES: u32 = 2;
-    /// The page has a word a label.
-    pub const WORDS: u32 = 3;
+    pub const BYTES: u32 = 3;
+    /// The page has a word a label. The one form that [`super::policy_map::place_mask`] leaves in the
+    /// place, so it must be taken off.
+    pub const WORDS: u32 = 4;
     /// The most values of a palette behind bytes.
     pub const PALETTE: u32 = 256;
 
@@ -238,10 +252,10 @@ pub mod action {
     /// Shift of the rule, 1 or greater; 0 for a special-purpose label.
     pub const RULE_SHIFT: u32 = 2;
     /// Mask of the rule.
-    pub const RULE_MASK: u32 = 0x1fff_fffc;
+    pub const RULE_MASK: u32 = 0x0fff_fffc;
     /// The label must not be at the bottom of the stack. It makes the action a negative number, so
     /// that what is accepted at the bottom is a positive one.
-    pub const NEVER_AT_BOTTOM: u32 = 0xe000_0000;
+    pub const NEVER_AT_BOTTOM: u32 = 0xf000_0000;
 }
 
 /// Value of [`header::GIVEN_OUT`]: in a context or in an ingress's own labels.
@@ -310,15 +324,15 @@ const _: () = {
     assert!(offset_of!(Counter, bytes) == 8);
     assert!(size_of::<Trace>() == 24);
     assert!(offset_of!(Trace, counter) == 20);
-    assert!(directory::LEN == 512);
-    assert!(interface::UNTAGGED + ingress::LEN <= interface::LEN);
+    assert!(directory::LEN == 16 && directory::TABLE_LEN == 32);
+    // A place keeps the bits above the lowest two.
+    assert!(directory::WORDS.is_multiple_of(4) && directory::BYTES < 4);
+    assert!(action::NEVER_AT_BOTTOM.cast_signed() >> 28 == -1);
     assert!((65_537 << action::RULE_SHIFT) <= action::RULE_MASK);
     assert!(action::RULE_MASK & (action::NEXT_MASK | action::NEVER_AT_BOTTOM) == 0);
     assert!(vlan_node::FANOUT * vlan_node::FANOUT == 4096);
     assert!(policy_map::bytes(MOST_WORDS) < 1 << 29);
-    // The zeros are as long as what is read of a table at place 0.
-    assert!(vlan_node::FANOUT * vlan_node::LEN <= directory::LEN);
-    assert!(interface::LEN <= directory::LEN && ingress::LEN <= directory::LEN);
-    assert!(INTERFACES.is_multiple_of(64) && interface::LEN * 4 == 64);
+    assert!(directory::TABLE_LEN <= ZEROS && interface::LEN <= ZEROS);
+    assert!(HEADER.is_multiple_of(64) && INTERFACES.is_multiple_of(64));
     assert!(2 * (4096 * (REASON_SLOTS + 1) + 65_536 + 512) + 65_536 <= COUNTER_SLOTS);
 };

@@ -159,7 +159,6 @@ impl Manifest {
         let mut ingresses = Vec::with_capacity(policy.ingresses.len());
         for ingress in &policy.ingresses {
             let old = old_ingresses.get(ingress.name.as_str());
-            let reasons = slots.keep_or_take(old.map(|entry| entry.reasons), abi::REASON_SLOTS)?;
             let contexts = ingress.contexts.iter().map(|id| policy.contexts[id.0].name.as_str());
             let names = std::iter::once(SPECIAL_RULE)
                 .chain(contexts)
@@ -186,11 +185,18 @@ impl Manifest {
                 interface: ingress.interface.as_str().to_owned(),
                 vlan: ingress.vlans.iter().map(|vlan| vlan.get()).collect(),
                 monitor: ingress.mode == Mode::Monitor,
-                reasons,
+                reasons: 0,
                 rules,
                 leaving,
                 accepted_before,
             });
+        }
+        // Behind all rules: what accepted frames count in lies close together, and stays in the
+        // cache.
+        for entry in &mut ingresses {
+            let old = old_ingresses.get(entry.name.as_str());
+            entry.reasons =
+                slots.keep_or_take(old.map(|entry| entry.reasons), abi::REASON_SLOTS)?;
         }
         Ok(Self { interfaces, ingresses, bases: slots.bases, ..Self::default() })
     }

@@ -2,11 +2,15 @@
 
 use hashbrown::HashMap;
 use mpls_xdp_ebpf::abi::directory::{
-    BITS, BYTES, FORM_BITS, LEN, PAGE_LABELS, PAGE_SHIFT, PALETTE, UNIFORM, WORDS, page_words,
+    BITS, BYTES, FORM_BITS, LEN, NIBBLES, PAGE_LABELS, PAGE_SHIFT, PALETTE, TABLE_LEN, UNIFORM,
+    WORDS, page_words,
 };
 
 use super::{ImageBuilder, to_word};
 use crate::policy::LabelSet;
+
+/// Places of tables, as they stand in a record.
+pub(super) type Directory = [u32; LEN as usize];
 
 /// Values of a page's labels.
 type Values = [u32; PAGE_LABELS as usize];
@@ -36,7 +40,7 @@ pub(super) struct Drawing {
 
 impl Drawing {
     pub(super) fn new() -> Self {
-        let pages = || (0..LEN).map(|_| Vec::new()).collect();
+        let pages = || (0..LEN * TABLE_LEN).map(|_| Vec::new()).collect();
         Self { pages: pages(), marks: pages(), numbers: Numbers::default() }
     }
 
@@ -57,16 +61,25 @@ impl Drawing {
         page.push(Stretch { first: at, last: at, value });
     }
 
-    /// Writes the directory, returns its place, and begins with an empty one.
-    pub(super) fn write(&mut self, image: &mut ImageBuilder) -> u32 {
+    /// Writes the tables, and begins with an empty directory.
+    pub(super) fn write(&mut self, image: &mut ImageBuilder) -> Directory {
         let Self { pages, marks, numbers } = self;
-        let words = pages.iter_mut().zip(marks).map(|(page, marks)| {
-            let word = page_word(image, page, marks, numbers);
-            page.clear();
-            word
-        });
-        let words = words.collect();
-        image.share(words)
+        let tables = pages.chunks_mut(TABLE_LEN as usize).zip(marks.chunks(TABLE_LEN as usize));
+        let mut directory = Directory::default();
+        for (place, (pages, marks)) in directory.iter_mut().zip(tables) {
+            // In the zeros no label has a value.
+            if pages.iter().all(Vec::is_empty) {
+                continue;
+            }
+            let words = pages.iter_mut().zip(marks).map(|(page, marks)| {
+                let word = page_word(image, page, marks, numbers);
+                page.clear();
+                word
+            });
+            let words = words.collect();
+            *place = image.share(words);
+        }
+        directory
     }
 }
 
@@ -88,7 +101,7 @@ fn spread(pages: &mut [Vec<Stretch>], labels: &LabelSet, value: u32) {
     }
 }
 
-/// The directory word of a page.
+/// The word of a page in its table.
 fn page_word(
     image: &mut ImageBuilder,
     page: &[Stretch],
@@ -112,14 +125,19 @@ fn page_word(
     let form = match numbers.take(values) {
         1 => return uniform(values[0]),
         2 => BITS,
+        3..=16 if image.byte_pages == 0 => NIBBLES,
         values if values <= PALETTE as usize => BYTES,
         _ => WORDS,
     };
     let words = match form {
         BITS => numbers.written(1),
+        NIBBLES => numbers.written(4),
         BYTES => numbers.written(8),
         _ => values.to_vec(),
     };
+    if form == BYTES {
+        image.byte_pages = image.byte_pages.saturating_sub(1);
+    }
     image.share(words) | form
 }
 
@@ -168,6 +186,7 @@ impl Numbers {
 
 #[cfg(test)]
 mod tests {
+    use mpls_xdp_ebpf::abi::{directory::FORM_MASK, ingress};
     use mpls_xdp_ebpf::image::{Action, Image as _, Ingress, Record as _};
 
     use super::*;
@@ -194,8 +213,8 @@ mod tests {
             let mut image = ImageBuilder::default();
             let directory = drawing.write(&mut image);
             let words = &image.words[..];
-            // An ingress record that has nothing but the directory.
-            let record = [0, directory];
+            let mut record = [0; ingress::LEN as usize];
+            record[ingress::DIRECTORY as usize..].copy_from_slice(&directory);
             for label in labels {
                 let Action(value) = Ingress(&record[..]).action(&words, label);
                 assert_eq!(value, self.value(label), "label {label}");
@@ -230,7 +249,8 @@ mod tests {
 
     #[test]
     fn a_page_has_as_many_bits_a_label_as_its_values_need() {
-        for (values, form) in [(1, BITS), (2, BYTES), (255, BYTES), (256, WORDS), (2048, WORDS)] {
+        let widths = [(1, BITS), (2, NIBBLES), (15, NIBBLES), (16, BYTES), (255, BYTES)];
+        for (values, form) in widths.into_iter().chain([(256, WORDS), (2048, WORDS)]) {
             let mut drawing = Drawing::new();
             let mut naive = Naive::default();
             for value in 1..=values {
@@ -238,9 +258,9 @@ mod tests {
                 drawing.lay_one(label, value << 2);
                 naive.laid.push((set(&[(label, label)]), value << 2));
             }
-            let mut image = ImageBuilder::default();
+            let mut image = ImageBuilder { byte_pages: 0, ..ImageBuilder::default() };
             let word = page_word(&mut image, &drawing.pages[4], &[], &mut Numbers::default());
-            assert_eq!(word & 3, form, "{values}");
+            assert_eq!(word & FORM_MASK, form, "{values}");
             naive.check(&mut drawing, 4 * PAGE_LABELS - 1..=5 * PAGE_LABELS);
         }
     }
@@ -255,8 +275,9 @@ mod tests {
             drawing.write(&mut image)
         });
         assert_eq!(directories[0], directories[1]);
-        let pages = (&image.words[..]).at(directories[0]);
+        let pages = (&image.words[..]).at(directories[0][0]);
         assert_eq!(pages.word(2), pages.word(3));
-        assert_eq!(pages.word(2) & 3, BITS);
+        assert_eq!(pages.word(2) & FORM_MASK, BITS);
+        assert!(directories[0][1..].iter().all(|table| *table == 0));
     }
 }

@@ -298,8 +298,7 @@ fn switch(
     let fits = |map: &&PolicyMap| needed <= map.capacity() && map.capacity() / 4 <= needed;
     let moved = match old.filter(fits) {
         Some(_) => None,
-        // Room for the policy to grow by a quarter before its programs must be loaded anew.
-        None => Some(moved(old, (needed + needed / 4).next_multiple_of(1024))?),
+        None => Some(moved(old, roomy(needed))?),
     };
     let Some(policy) = moved.as_ref().or(old) else {
         return Err(FilterError::NoPolicy);
@@ -356,6 +355,13 @@ fn switch(
         policy.set_sampled(false);
     }
     Ok(policy.activate(&plan.image, pins)?)
+}
+
+/// Words for a policy that takes `needed`: it may grow by a quarter before its programs must be
+/// loaded anew, but not past a power of two: behind it the mask of places has one bit more, and the
+/// map much more room.
+fn roomy(needed: u32) -> u32 {
+    (needed + needed / 4).min(needed.next_power_of_two()).next_multiple_of(1024)
 }
 
 /// A map for images of `words` that holds the old policy, or none that names an interface.
