@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,15 @@ struct Task {
     arguments: Vec<String>,
     /// Paths, each after those that it needs.
     modules: Vec<PathBuf>,
+    /// What the program leaves if it is there to measure.
+    results: PathBuf,
+}
+
+/// How it went.
+struct Ended {
+    well: bool,
+    how: String,
+    results: Option<Value>,
 }
 
 /// Prepares the guest, runs the program that it was booted for, hands the verdict out and powers
@@ -49,34 +58,37 @@ struct Task {
 ///
 /// Only when even that cannot be done; the kernel panics when the first process ends.
 pub fn init() -> Result<()> {
-    let ended = match run() {
-        Ok(status) => (status.success(), status.to_string()),
-        Err(error) => (false, format!("{error:#}")),
-    };
-    println!("guest: the program ended with {}", ended.1);
+    let ended = run().unwrap_or_else(|error| Ended {
+        well: false,
+        how: format!("{error:#}"),
+        results: None,
+    });
+    println!("guest: the program ended with {}", ended.how);
     io::stdout().flush()?;
-    hand_out(&verdict(ended)).context("handing the verdict out")?;
+    hand_out(&verdict(&ended)).context("handing the verdict out")?;
     reboot(RebootCommand::PowerOff).context("powering off")
 }
 
-fn run() -> Result<ExitStatus> {
+fn run() -> Result<Ended> {
     for (kind, place) in MOUNTS {
         fs::create_dir_all(place)?;
         mount(kind, place, kind, MountFlags::empty(), None)
             .with_context(|| format!("mounting {kind} at {place}"))?;
     }
     let task = fs::read(TASK).with_context(|| format!("reading {TASK}"))?;
-    let Task { program, arguments, modules } = serde_json::from_slice(&task)?;
+    let Task { program, arguments, modules, results } = serde_json::from_slice(&task)?;
     for module in &modules {
         load(module).with_context(|| format!("loading {}", module.display()))?;
     }
-    Command::new(&program)
+    let status = Command::new(&program)
         .args(arguments)
         .env_clear()
         .envs([("PATH", "/bin"), ("HOME", "/"), ("RUST_BACKTRACE", "1")])
         .stdin(Stdio::null())
         .status()
-        .with_context(|| format!("starting {}", program.display()))
+        .with_context(|| format!("starting {}", program.display()))?;
+    let results = fs::read(results).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    Ok(Ended { well: status.success(), how: status.to_string(), results })
 }
 
 fn load(module: &Path) -> Result<()> {
@@ -86,15 +98,16 @@ fn load(module: &Path) -> Result<()> {
 }
 
 /// The one object that says how it went.
-fn verdict((well, ended): (bool, String)) -> Value {
+fn verdict(ended: &Ended) -> Value {
     // A program without checks of its own has written no report.
     let Written { checks, complete } = Report::written().unwrap_or_default();
     let checks_passed = checks.iter().all(|check| check.passed);
     json!({
         "kernel": uname().release().to_string_lossy(),
-        "passed": well && complete && checks_passed,
-        "ended": ended,
+        "passed": ended.well && complete && checks_passed,
+        "ended": ended.how,
         "checks": checks,
+        "results": ended.results,
     })
 }
 

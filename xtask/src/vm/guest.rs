@@ -50,6 +50,16 @@ pub const PE_DEMO: Guest = Guest {
     nics: &[],
 };
 
+/// The part of the benchmark for which kernels without tc flower need another.
+pub const BENCH: Guest = Guest {
+    program: "bench",
+    modules: &["veth", "sch_ingress", "cls_flower", "act_gact"],
+    commands: &["tc"],
+    nics: &[],
+};
+/// Where a program that measures leaves its results in the guest.
+pub const RESULTS: &str = "/run/results.json";
+
 /// The first process of every guest; where it is the program too, it starts itself again.
 const INIT: &str = "guest";
 const PRODUCT: &str = "mpls-xdp";
@@ -89,6 +99,7 @@ impl Guest {
             "program": format!("/bin/{}", self.program),
             "arguments": arguments,
             "modules": paths,
+            "results": RESULTS,
         });
         initramfs.file("/task.json", serde_json::to_vec(&task)?);
         Ok(initramfs)

@@ -17,14 +17,15 @@ use std::{
     thread,
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Subcommand;
 
 use crate::cargo;
-use guest::{CHECKS, Guest, PE_DEMO};
+use guest::{BENCH, CHECKS, Guest, PE_DEMO, RESULTS};
 use kernel::{Kernel, NEWEST, OLDEST, SERIES, SUITES, Series};
 use machine::{Machine, Outcome};
 use qemu::Qemu;
+use verdict::Verdict;
 
 /// What to do in a virtual machine.
 #[derive(Subcommand)]
@@ -50,6 +51,18 @@ pub enum Task {
         #[arg(long)]
         update: bool,
     },
+    /// Measure the filter beside tc flower, as `cargo xtask bench` does where the kernel has none
+    Bench {
+        /// Which kernel: 6.1, 6.12, 7.2 or newest
+        #[arg(long, value_name = "NAME", default_value = NEWEST)]
+        kernel: String,
+        /// Fewer rounds
+        #[arg(long)]
+        quick: bool,
+        /// Write the results as JSON
+        #[arg(long, value_name = "FILE")]
+        results: Option<PathBuf>,
+    },
 }
 
 /// Does it.
@@ -57,6 +70,9 @@ pub fn run(task: Task) -> Result<()> {
     match task {
         Task::Test { kernels, checks, update } => test(&selected(&kernels)?, &checks, update),
         Task::Demo { kernel, update } => demo(&selected(&[kernel])?, update),
+        Task::Bench { kernel, quick, results } => {
+            bench(&selected(&[kernel])?, quick, results.as_deref())
+        }
     }
 }
 
@@ -96,15 +112,26 @@ fn test(series: &[Series], checks: &[String], update: bool) -> Result<()> {
 }
 
 fn demo(series: &[Series], update: bool) -> Result<()> {
+    watch(series, update, &PE_DEMO, &[]).map(drop)
+}
+
+fn bench(series: &[Series], quick: bool, file: Option<&Path>) -> Result<()> {
+    let mut arguments = ["--only", "flower", "--json", RESULTS].map(str::to_owned).to_vec();
+    arguments.extend(quick.then(|| "--quick".to_owned()));
+    let verdict = watch(series, false, &BENCH, &arguments)?;
+    let results = verdict.results.context("the guest left no results")?;
+    file.map_or(Ok(()), |file| Ok(fs::write(file, results.to_string())?))
+}
+
+/// Boots a guest whose console is shown, and returns what it says at its end.
+fn watch(series: &[Series], update: bool, guest: &Guest, arguments: &[String]) -> Result<Verdict> {
     let (qemu, kernels) = prepare(series, update)?;
-    PE_DEMO.build()?;
-    for kernel in &kernels {
-        let machine = machine(&qemu, kernel, &PE_DEMO, &[], true)?;
-        let outcome = machine.run()?;
-        let verdict = outcome.verdict.with_context(|| format!("the guest {}", kernel.release))?;
-        ensure!(verdict.passed, "the demonstration ended with {}", verdict.ended);
-    }
-    Ok(())
+    let [kernel] = &kernels[..] else { bail!("one kernel is booted, not {}", kernels.len()) };
+    guest.build()?;
+    let outcome = machine(&qemu, kernel, guest, arguments, true)?.run()?;
+    let verdict = outcome.verdict.with_context(|| format!("the guest {}", kernel.release))?;
+    ensure!(verdict.passed, "{} ended with {}", guest.program, verdict.ended);
+    Ok(verdict)
 }
 
 /// Whether the guest booted the right kernel and found everything as it should be.

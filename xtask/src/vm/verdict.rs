@@ -16,6 +16,8 @@ pub struct Verdict {
     pub ended: String,
     /// The program's checks, if it has any.
     pub checks: Vec<Check>,
+    /// What the program measured, if that is what it is for.
+    pub results: Option<serde_json::Value>,
 }
 
 /// A check in the guest.

@@ -5,6 +5,7 @@
 
 mod bpf;
 mod control;
+mod flower;
 mod lanes;
 mod live;
 mod machine;
@@ -147,6 +148,7 @@ fn measure(
                 Group::Scale => scale::measure(effort, report),
                 Group::Live => live::measure(effort, report),
                 Group::Peers => peers::measure(effort, report),
+                Group::Flower => flower::measure(effort, report),
                 Group::Sampling => sampling::measure(effort, report, beside),
                 Group::Control => Ok(()),
             }

@@ -27,6 +27,8 @@ pub enum Group {
     Live,
     /// The same frames through what else could filter labels
     Peers,
+    /// The same frames through tc flower, in a virtual machine where this kernel has none
+    Flower,
     /// Cost of sampling refused frames
     Sampling,
     /// Time and memory of the commands
@@ -40,6 +42,7 @@ impl Group {
             Self::Scale => "By size of the policy: nanoseconds over an empty program",
             Self::Live => "Live frames through native XDP",
             Self::Peers => "Peers on the same frames",
+            Self::Flower => "Peers: tc flower; where a machine is emulated, only ratios count",
             Self::Sampling => {
                 "Sampling of refused frames: nanoseconds over an empty program, and live"
             }
@@ -159,6 +162,12 @@ impl Report {
         point: Option<Point>,
     ) {
         self.rows.push(Row { group, name: name.into(), unit, best, median, spread, point });
+    }
+
+    /// Takes over the results of a run elsewhere.
+    pub fn take(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+        self.missing.extend(other.missing);
     }
 
     /// Notes what could not be measured.
