@@ -85,7 +85,9 @@ fn build_folder() -> PathBuf {
 fn build(library_source: Option<&Path>, feature: &str) -> Result<(Vec<u8>, Record)> {
     let folder = build_folder();
     let toolchain = Toolchain::install(&folder, library_source)?;
-    let path = compile(&toolchain, &folder.join(feature), feature)?;
+    let built = compile(&toolchain, &folder.join(feature), feature)?;
+    let path = built.with_extension("o");
+    toolchain.strip(&built, &path)?;
     let object = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let record = Record {
         source: record::source_digest(&root())?,

@@ -31,6 +31,8 @@ pub struct Toolchain {
     pub library: PathBuf,
     /// Folder of the linker.
     pub linker: PathBuf,
+    /// The compiler's own folder.
+    sysroot: PathBuf,
 }
 
 impl Toolchain {
@@ -42,7 +44,18 @@ impl Toolchain {
         let sysroot = PathBuf::from(sysroot.trim());
         let library = library(channel, &sysroot, folder, library_source)?;
         let linker = linker(channel, folder)?;
-        Ok(Self { channel, library, linker })
+        Ok(Self { channel, library, linker, sysroot })
+    }
+
+    /// Writes an object without what is there for debuggers: programs are loaded by its BTF alone.
+    pub fn strip(&self, object: &Path, stripped: &Path) -> Result<()> {
+        let host = output(Command::new("rustc").args(["--print", "host-tuple"]))?;
+        let tools = self.sysroot.join("lib/rustlib").join(host.trim()).join("bin");
+        run(Command::new(tools.join("rust-objcopy"))
+            // It is linked with the compiler's LLVM, and does not say where that is.
+            .env("LD_LIBRARY_PATH", self.sysroot.join("lib"))
+            .arg("--strip-debug")
+            .args([object, stripped]))
     }
 }
 
