@@ -115,14 +115,18 @@ fn page_word(
         _ => {}
     }
     let values = &mut [0; PAGE_LABELS as usize];
+    let mut edges = Edges::default();
+    edges.add(0, PAGE_LABELS - 1);
     for Stretch { first, last, value } in page {
+        edges.add(*first, *last);
         values[*first as usize..=*last as usize].fill(*value);
     }
     for Stretch { first, last, value: bit } in marks {
+        edges.add(*first, *last);
         let marked = values[*first as usize..=*last as usize].iter_mut();
         marked.filter(|value| **value != 0).for_each(|value| *value |= bit);
     }
-    let form = match numbers.take(values) {
+    let form = match numbers.take(values, &edges) {
         1 => return uniform(values[0]),
         2 => BITS,
         3..=16 if image.byte_pages == 0 => NIBBLES,
@@ -141,44 +145,77 @@ fn page_word(
     image.share(words) | form
 }
 
+/// Labels of a page whose value may differ from that of the label before: a bit each.
+#[derive(Default)]
+struct Edges([u64; (PAGE_LABELS / u64::BITS) as usize]);
+
+impl Edges {
+    fn add(&mut self, first: u32, last: u32) {
+        for label in [first, last + 1] {
+            // Nothing is behind the last label.
+            if let Some(word) = self.0.get_mut((label / u64::BITS) as usize) {
+                *word |= 1 << (label % u64::BITS);
+            }
+        }
+    }
+
+    /// Hands out the labels in ascending order.
+    fn each(&self, mut label: impl FnMut(u32)) {
+        for (base, word) in (0..).step_by(u64::BITS as usize).zip(self.0) {
+            let mut left = word;
+            while left != 0 {
+                label(base + left.trailing_zeros());
+                left &= left - 1;
+            }
+        }
+    }
+}
+
 /// A page's values by number, in the order in which they come.
 #[derive(Default)]
 struct Numbers {
     of: HashMap<u32, u32>,
     palette: Vec<u32>,
-    labels: Vec<u32>,
+    /// First labels with their numbers, which hold up to the next one.
+    runs: Vec<(u32, u32)>,
 }
 
 impl Numbers {
     /// Numbers the values, and says how many there are.
-    fn take(&mut self, values: &Values) -> usize {
-        let Self { of, palette, labels } = self;
+    fn take(&mut self, values: &Values, edges: &Edges) -> usize {
+        let Self { of, palette, runs } = self;
         of.clear();
         palette.clear();
-        labels.clear();
-        let mut last = None;
-        for value in values {
-            let number = match last {
-                Some((before, number)) if before == *value => number,
-                _ => *of.entry(*value).or_insert_with(|| {
-                    palette.push(*value);
+        runs.clear();
+        let mut before = None;
+        edges.each(|first| {
+            let value = values[first as usize];
+            if before != Some(value) {
+                before = Some(value);
+                let number = *of.entry(value).or_insert_with(|| {
+                    palette.push(value);
                     to_word(palette.len() - 1)
-                }),
-            };
-            last = Some((*value, number));
-            labels.push(number);
-        }
+                });
+                runs.push((first, number));
+            }
+        });
         palette.len()
     }
 
     /// The page with so many bits a label, and the palette behind it.
     fn written(&self, bits: u32) -> Vec<u32> {
         let mut page = vec![0; page_words(bits) as usize];
-        let per_word = (u32::BITS / bits) as usize;
-        for (word, labels) in page.iter_mut().zip(self.labels.chunks_exact(per_word)) {
-            let shifted = labels.iter().zip((0..u32::BITS).step_by(bits as usize));
-            *word = shifted.fold(0, |word, (number, at)| word | number << at);
+        // A number times this is the number at every place of a word.
+        let everywhere = u32::MAX / (u32::MAX >> (u32::BITS - bits));
+        let (mut at, mut word) = (0, 0);
+        for (first, number) in &self.runs {
+            let bit = first * bits;
+            let next = (bit / u32::BITS) as usize;
+            page[at + 1..next + 1].fill(word);
+            (at, word) = (next, number * everywhere);
+            page[at] ^= (page[at] ^ word) & u32::MAX << (bit % u32::BITS);
         }
+        page[at + 1..].fill(word);
         page.extend(&self.palette);
         page
     }
