@@ -1,6 +1,7 @@
 //! Compiles a policy into the image that the kernel program reads.
 
 mod directory;
+mod page;
 mod vlan;
 
 use hashbrown::HashMap;
