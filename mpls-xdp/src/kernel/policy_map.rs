@@ -36,7 +36,7 @@ pub struct PolicyMap {
     id: u32,
     /// Words of an image.
     words: u32,
-    memory: MmapRaw,
+    memory: Memory,
 }
 
 impl PolicyMap {
@@ -48,8 +48,10 @@ impl PolicyMap {
     pub fn create(image: &[u32], words: u32) -> Result<Self, KernelError> {
         let bytes = policy_map::bytes(words);
         let definition = definition::array(BPF_MAP_TYPE_ARRAY, bytes, 1, BPF_F_MMAPABLE);
-        let map = Self { words, ..Self::of(definition::create(definition, "mpls_policy")?)? };
-        map.control(policy_map::SECOND).store(policy_map::second(words), Relaxed);
+        let map = definition::create(definition, "mpls_policy")?;
+        let memory = Memory::of(&map)?;
+        memory.word(policy_map::SECOND).store(policy_map::second(words), Relaxed);
+        let map = Self { id: map.info()?.id(), words, memory, map };
         map.write(0, image);
         Ok(map)
     }
@@ -65,38 +67,22 @@ impl PolicyMap {
         if map.info()?.value_size() < policy_map::bytes(abi::FIXED_WORDS) {
             return Err(other_abi());
         }
-        let mut map = match Self::of(map) {
+        let memory = match Memory::of(&map) {
             // Maps of this version can always be mapped.
             Err(KernelError::Memory(_)) => return Err(other_abi()),
-            map => map?,
+            memory => memory?,
         };
-        let second = map.control(policy_map::SECOND).load(Relaxed);
-        if second > abi::MOST_WORDS * 4
-            || map.memory.len() != policy_map::bytes(second / 4) as usize
-        {
+        let second = memory.word(policy_map::SECOND).load(Relaxed);
+        let words = second / 4;
+        let is_so_long = || memory.words().len() == policy_map::bytes(words) as usize / 4;
+        if second > abi::MOST_WORDS * 4 || !is_so_long() {
             return Err(other_abi());
         }
-        map.words = second / 4;
+        let map = Self { id: map.info()?.id(), words, memory, map };
         match map.active() {
             Some(image) if load_header(image, header::MAGIC) == abi::MAGIC => Ok(map),
             _ => Err(other_abi()),
         }
-    }
-
-    fn of(map: MapData) -> Result<Self, KernelError> {
-        let info = map.info()?;
-        let bytes = info.value_size();
-        let mut options = MmapOptions::new();
-        // The map's file says nothing of its size.
-        options.len(bytes as usize);
-        let memory =
-            options.map_raw(map.fd().as_fd().as_raw_fd()).map_err(
-                |error| match is_not_permitted(&error) {
-                    true => KernelError::NotPermitted,
-                    false => KernelError::Memory(error),
-                },
-            )?;
-        Ok(Self { id: info.id(), words: 0, memory, map })
     }
 
     /// The map, as programs are given it.
@@ -233,17 +219,38 @@ impl PolicyMap {
 
     fn image_at(&self, start: u32) -> &[AtomicU32] {
         let start = (policy_map::FIRST + start) as usize / 4;
-        &self.all()[start..start + self.words as usize]
+        &self.memory.words()[start..start + self.words as usize]
     }
 
     fn control(&self, field: u32) -> &AtomicU32 {
-        &self.all()[field as usize]
+        self.memory.word(field)
+    }
+}
+
+/// A map's value, in this process as well.
+#[derive(Debug)]
+struct Memory(MmapRaw);
+
+impl Memory {
+    fn of(map: &MapData) -> Result<Self, KernelError> {
+        let mut options = MmapOptions::new();
+        // The map's file says nothing of its size.
+        options.len(map.info()?.value_size() as usize);
+        match options.map_raw(map.fd().as_fd().as_raw_fd()) {
+            Ok(memory) => Ok(Self(memory)),
+            Err(error) if is_not_permitted(&error) => Err(KernelError::NotPermitted),
+            Err(error) => Err(KernelError::Memory(error)),
+        }
     }
 
-    fn all(&self) -> &[AtomicU32] {
+    fn word(&self, field: u32) -> &AtomicU32 {
+        &self.words()[field as usize]
+    }
+
+    fn words(&self) -> &[AtomicU32] {
         // SAFETY: the memory is that long, lives as long as `self`, begins at a page, and is only
         // ever reached through atomics here; programs only read it.
-        unsafe { slice::from_raw_parts(self.memory.as_ptr().cast(), self.memory.len() / 4) }
+        unsafe { slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() / 4) }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     fmt,
-    time::SystemTime,
 };
 
 use serde::Serialize;
@@ -51,8 +50,6 @@ pub struct Sighting {
     pub has_more: bool,
     /// Who sent it.
     pub source: Option<MacAddress>,
-    /// When.
-    pub time: SystemTime,
 }
 
 impl From<&Sample> for Sighting {
@@ -74,7 +71,6 @@ impl From<&Sample> for Sighting {
             label: sample.label.or(entry.filter(|_| unbound).map(|entry| entry.label)),
             has_more: entry.is_some_and(|entry| !entry.s),
             source: sample.source(),
-            time: sample.time,
         }
     }
 }
@@ -84,8 +80,6 @@ impl From<&Sample> for Sighting {
 pub struct Sight {
     /// How many were sampled.
     pub frames: u64,
-    /// When the first and the last was refused.
-    pub time: [SystemTime; 2],
     /// Whether some had other entries below the label.
     pub has_more: bool,
     /// Who sent them.
@@ -96,15 +90,12 @@ impl Sight {
     fn of(sighting: &Sighting) -> Self {
         let mut sources = Sources::default();
         sighting.source.into_iter().for_each(|source| sources.add(source));
-        Self { frames: 1, time: [sighting.time; 2], has_more: sighting.has_more, sources }
+        Self { frames: 1, has_more: sighting.has_more, sources }
     }
 
     /// Both.
     pub(super) fn join(&mut self, other: &Self) {
         self.frames += other.frames;
-        let [first, last] = &mut self.time;
-        *first = (*first).min(other.time[0]);
-        *last = (*last).max(other.time[1]);
         self.has_more |= other.has_more;
         self.sources.join(&other.sources);
     }
@@ -174,8 +165,6 @@ impl Sightings {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
     use mpls_xdp_ebpf::reason::{InterfaceReason, Reason};
 
     use super::*;
@@ -186,7 +175,7 @@ mod tests {
             Spot::Unbound { .. } => Cause::Interface(InterfaceReason::IngressUnbound),
         };
         let source = Some(MacAddress([2, 0, 0, 0, 0, source]));
-        Sighting { spot, cause, label: Some(label), has_more: false, source, time: UNIX_EPOCH }
+        Sighting { spot, cause, label: Some(label), has_more: false, source }
     }
 
     #[test]
@@ -207,20 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn a_label_has_its_times_and_its_sources() {
+    fn a_label_has_its_sources() {
         let mut seen = Sightings::default();
         let peer = Spot::Ingress { ingress: "peer".to_owned() };
-        for (second, source) in [(5, 1), (3, 2), (9, 1), (4, 3), (4, 4)] {
-            let time = UNIX_EPOCH + Duration::from_secs(second);
-            seen.add(Sighting { time, ..sighting(peer.clone(), 100, source) });
+        for source in [1, 2, 1, 3, 4] {
+            seen.add(sighting(peer.clone(), 100, source));
         }
-        let sight = seen.spots[&peer].labels.values().next().unwrap().clone();
         assert_eq!(
-            sight.time.map(|time| time.duration_since(UNIX_EPOCH).unwrap().as_secs()),
-            [3, 9]
-        );
-        assert_eq!(
-            sight.to_string(),
+            seen.spots[&peer].labels.values().next().unwrap().to_string(),
             "5 frames sampled from 02:00:00:00:00:01, 02:00:00:00:00:02, 02:00:00:00:00:03, \
              02:00:00:00:00:04"
         );

@@ -1,5 +1,3 @@
-use std::time::UNIX_EPOCH;
-
 use mpls_xdp_ebpf::reason::{InterfaceReason, Reason};
 
 use super::*;
@@ -78,7 +76,6 @@ fn seen(frames: &[(Spot, Cause, Option<u32>)]) -> Sightings {
             label: *label,
             has_more: false,
             source: Some(MacAddress([2, 0, 0, 0, 0, 1])),
-            time: UNIX_EPOCH,
         });
     }
     sightings
@@ -153,7 +150,6 @@ fn only_what_the_router_forwards_is_accepted_and_in_monitor_mode_only() {
         label: Some(401),
         has_more: true,
         source: None,
-        time: UNIX_EPOCH,
     });
     let (links, labels) = router();
     let facts = Facts { policy: &policy(POLICY), links: &links, labels: Some(&labels) };
