@@ -179,8 +179,8 @@ pub mod ingress {
 
 /// Bits of an ingress's profile word.
 pub mod profile {
-    /// Role `customer`.
-    pub const CUSTOMER: u32 = 1 << 0;
+    /// Role `peer` or `core`: labelled frames may be accepted.
+    pub const LABELLED: u32 = 1 << 0;
     /// Mode `monitor`.
     pub const MONITOR: u32 = 1 << 1;
     /// `inner = "validate"`.
@@ -221,10 +221,10 @@ pub mod directory {
     pub const UNIFORM: u32 = 0;
     /// The page has a bit a label.
     pub const BITS: u32 = 1;
-    /// The page has four bits a label.
-    pub const NIBBLES: u32 = 2;
     /// The page has a byte a label.
-    pub const BYTES: u32 = 3;
+    pub const BYTES: u32 = 2;
+    /// The page has four bits a label.
+    pub const NIBBLES: u32 = 3;
     /// The page has a word a label. The one form that [`super::policy_map::place_mask`] leaves in the
     /// place, so it must be taken off.
     pub const WORDS: u32 = 4;
@@ -326,7 +326,7 @@ const _: () = {
     assert!(offset_of!(Trace, counter) == 20);
     assert!(directory::LEN == 16 && directory::TABLE_LEN == 32);
     // A place keeps the bits above the lowest two.
-    assert!(directory::WORDS.is_multiple_of(4) && directory::BYTES < 4);
+    assert!(directory::WORDS.is_multiple_of(4) && directory::NIBBLES < 4);
     assert!(action::NEVER_AT_BOTTOM.cast_signed() >> 28 == -1);
     assert!((65_537 << action::RULE_SHIFT) <= action::RULE_MASK);
     assert!(action::RULE_MASK & (action::NEXT_MASK | action::NEVER_AT_BOTTOM) == 0);

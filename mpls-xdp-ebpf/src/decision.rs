@@ -142,11 +142,13 @@ pub fn refuse_top<I: Image>(
     stack: Stack,
 ) -> Verdict<I::Record> {
     aside();
-    if !ingress.is_bound() {
-        return no_ingress(image, interface, InterfaceReason::IngressUnbound);
-    }
     let (reason, position) = match stack.top {
-        _ if ingress.is_customer() => (Reason::MplsNotEnabled, abi::NONE),
+        _ if !ingress.takes_labels() => {
+            if !ingress.is_bound() {
+                return no_ingress(image, interface, InterfaceReason::IngressUnbound);
+            }
+            (Reason::MplsNotEnabled, abi::NONE)
+        }
         _ if stack.upstream => (Reason::UpstreamNotAllowed, abi::NONE),
         None => (Reason::Truncated, 0),
         Some(entry) if entry.ttl() == 0 => (Reason::TtlZero, 0),
@@ -262,6 +264,31 @@ pub fn veil(number: u32) -> u32 {
     }
     #[cfg(not(target_arch = "bpf"))]
     number
+}
+
+/// The same for where another number is at hand of which the verifier knows nothing.
+#[inline(always)]
+fn veil_by(number: u32, unknown: u32) -> u32 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut number = u64::from(number);
+        // SAFETY: a number is changed and changed back.
+        unsafe {
+            core::arch::asm!(
+                "{0} ^= {1}",
+                "{0} ^= {1}",
+                inout(reg) number,
+                in(reg) u64::from(unknown),
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        number as u32
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        let _ = unknown;
+        number
+    }
 }
 
 /// Where the walk below the first entry came to an end.
@@ -464,7 +491,8 @@ impl<R: Record> Verdict<R> {
             }
             Self::Judged { ingress, outcome: Outcome::Refused { reason, .. } } => {
                 let monitored = matches!(ingress.mode(), Mode::Monitor);
-                Some(abi::reason_slot(ingress.reason_counters(), veil(reason.code()), monitored))
+                let first = ingress.reason_counters();
+                Some(abi::reason_slot(first, veil_by(reason.code(), first), monitored))
             }
         }
     }

@@ -147,17 +147,17 @@ impl<R: Record> Ingress<R> {
         self.0.word(ingress::PROFILE)
     }
 
-    /// Whether an ingress is bound here. Where none is, no label is acceptable, so only a refusal
-    /// asks.
+    /// Whether an ingress is bound here.
     #[inline(always)]
     pub fn is_bound(self) -> bool {
         self.profile() != 0
     }
 
-    /// Role `customer`: no labelled frame is accepted, and no label is acceptable.
+    /// Whether an ingress is bound here, and of a role other than `customer`. Elsewhere no label is
+    /// acceptable, so only a refusal asks.
     #[inline(always)]
-    pub fn is_customer(self) -> bool {
-        self.profile() & profile::CUSTOMER != 0
+    pub fn takes_labels(self) -> bool {
+        self.profile() & profile::LABELLED != 0
     }
 
     /// `inner = "validate"`: every entry is examined.
@@ -242,7 +242,7 @@ fn find<I: Image>(image: &I, directory: I::Record, label: u32) -> u32 {
     let page = (label >> directory::PAGE_SHIFT) % directory::TABLE_LEN;
     let word = image.at(table + page * 4).word(0);
     let form = word & directory::FORM_MASK;
-    // The two commonest forms first, one comparison apart.
+    // The two commonest forms first, one comparison apart; the others by their numbers.
     if form <= directory::BITS {
         if form == directory::UNIFORM {
             return (word.cast_signed() >> directory::FORM_BITS).cast_unsigned();

@@ -447,6 +447,8 @@ fn filter_untagged(frame: Linear, top: LabelEntry) -> u32 {
             return xdp_action::XDP_PASS;
         }
         cold_path();
+        // SAFETY: the first entry is alive. It need not be asked again.
+        unsafe { assert_unchecked(top.ttl() != 0) };
         let interface = interface();
         decision::refuse_top(&image, interface, interface.untagged(), stack)
     } else {

@@ -124,7 +124,7 @@ const fn mode_word(mode: Mode) -> u32 {
 
 fn profile_word(ingress: &Ingress) -> u32 {
     let flag = |set: bool, bit: u32| if set { bit } else { 0 };
-    flag(ingress.role == Role::Customer, profile::CUSTOMER)
+    flag(ingress.role != Role::Customer, profile::LABELLED)
         | flag(ingress.mode == Mode::Monitor, profile::MONITOR)
         | flag(ingress.inner == Inner::Validate, profile::VALIDATE)
         | ingress.special.bits() << profile::SPECIAL_SHIFT
