@@ -197,6 +197,7 @@ fn below<F: Frame, I: Image>(
             end: End::Refused,
             reason: Reason::StackTooDeep,
             rule_position: 0,
+            first: 0,
         };
         F::walk(&mut below);
         let Below { end, reason, .. } = below;
@@ -205,6 +206,11 @@ fn below<F: Frame, I: Image>(
         match end {
             End::Bottom => return Outcome::Accepted { rule, position: rule_position },
             End::Refused => return Outcome::Refused { reason, position },
+            End::Unacceptable => {
+                let entry = entry(frame, stack, position, ingress);
+                let reason = entry.map_or_else(|reason| reason, |entry| refusal(image, entry));
+                return Outcome::Refused { reason, position };
+            }
             End::Opaque => {}
         }
     }
@@ -299,7 +305,9 @@ enum End {
     Bottom,
     /// In front of an entry that belongs to another router, as do all below it.
     Opaque,
-    /// A check failed.
+    /// At a label that is not acceptable; why is worked out behind the walk.
+    Unacceptable,
+    /// Another check failed.
     Refused,
 }
 
@@ -309,24 +317,26 @@ enum End {
 /// would be the readers of every frame. Every field always has a value: early Linux 6.1 refuses to
 /// copy what was never written.
 ///
-/// Small numbers are bytes, and none begins a word of the stack but the last: so the verifier knows
-/// nothing of them, and looks at one step for all, as with [`veil`].
+/// What steps change are bytes, or the second half of a word, and none begins a word of the stack: so
+/// the verifier knows nothing of them, and looks at one step for all, as with [`veil`].
 #[repr(C)]
 struct Below<F, I: Image> {
     frame: F,
     image: I,
     ingress: Ingress<I::Record>,
-    rule: u32,
-    /// How the next entry is to be taken, one of the values of [`abi::action`].
-    next: u8,
     /// Offset of the first entry.
     stack: u8,
+    /// How the next entry is to be taken, one of the values of [`abi::action`].
+    next: u8,
     /// The entry at which the walk ended.
     position: u8,
     end: End,
-    rule_position: u8,
+    rule: u32,
+    /// Begins a word, and stays 0.
+    first: u8,
     /// Why, if it was refused.
     reason: Reason,
+    rule_position: u8,
 }
 
 impl<F: Frame, I: Image> Walk for Below<F, I> {
@@ -366,7 +376,7 @@ impl<F: Frame, I: Image> Below<F, I> {
             _ => {
                 let action = self.ingress.action(&self.image, entry.label());
                 if !action.accepts(entry.is_bottom_of_stack()) {
-                    return Err(refusal(&self.image, entry));
+                    return Ok(Some(End::Unacceptable));
                 }
                 if self.rule == 0 {
                     self.rule = action.rule();

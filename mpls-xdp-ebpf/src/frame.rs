@@ -41,8 +41,8 @@ pub trait Frame: Copy {
     fn skim(walk: &mut impl Walk);
 }
 
-/// A walk over label entries. The kernel program runs one that examines them by `bpf_loop` (Linux
-/// 5.17), so that the verifier looks at one step and not at the 31st power of it.
+/// A walk over label entries. The kernel program examines entries by `bpf_loop` (Linux 5.17) where
+/// they are many, so that the verifier looks at one step and not at the 31st power of it.
 pub trait Walk {
     /// Takes a step, of which there were so many before; whether the walk is over.
     fn step(&mut self, step: u32) -> bool;

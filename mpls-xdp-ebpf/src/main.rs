@@ -172,7 +172,14 @@ impl Frame for Linear {
 
     #[inline(always)]
     fn walk(walk: &mut impl Walk) {
-        bpf_loop_over(walk);
+        for step in 0..NEAR {
+            let is_over = walk.step(step);
+            keep_in_memory(walk);
+            if is_over {
+                return;
+            }
+        }
+        bpf_loop_over::<NEAR>(walk);
     }
 
     #[inline(always)]
@@ -229,31 +236,46 @@ impl Frame for Fragmented {
 
     #[inline(always)]
     fn walk(walk: &mut impl Walk) {
-        bpf_loop_over(walk);
+        bpf_loop_over::<0>(walk);
     }
 
     #[inline(always)]
     fn skim(walk: &mut impl Walk) {
-        bpf_loop_over(walk);
+        bpf_loop_over::<0>(walk);
     }
 }
 
+/// How many entries below the first one are examined in place, at 4 ns each. The others are by
+/// `bpf_loop`, at 12 ns: the verifier looks at every step in place, and at one of that.
+const NEAR: u32 = 4;
+
+/// Keeps a walk in memory, where the verifier does not tell apart what it has come to.
 #[inline(always)]
-fn bpf_loop_over(walk: &mut impl Walk) {
+fn keep_in_memory(walk: &mut impl Walk) {
+    // SAFETY: a register is copied onto itself.
+    unsafe {
+        asm!("{0} = {0}", inout(reg) from_mut(walk) => _, options(nostack, preserves_flags));
+    }
+}
+
+/// Takes the steps from one on.
+#[inline(always)]
+fn bpf_loop_over<const FIRST: u32>(walk: &mut impl Walk) {
+    let step = step_of::<_, FIRST>(walk);
     // SAFETY: the helper hands `walk` to the callback of the same type and keeps nothing.
-    unsafe { bpf_loop(STEPS, step_of(walk), from_mut(walk).cast(), 0) };
+    unsafe { bpf_loop(STEPS - FIRST, step, from_mut(walk).cast(), 0) };
 }
 
 /// The callback of a walk's type.
-fn step_of<W: Walk>(_: &W) -> *mut c_void {
-    step::<W> as *mut c_void
+fn step_of<W: Walk, const FIRST: u32>(_: &W) -> *mut c_void {
+    step::<W, FIRST> as *mut c_void
 }
 
 /// One round of `bpf_loop`: 1 ends it.
-unsafe extern "C" fn step<W: Walk>(index: u32, walk: *mut W) -> i64 {
+unsafe extern "C" fn step<W: Walk, const FIRST: u32>(index: u32, walk: *mut W) -> i64 {
     // SAFETY: `bpf_loop` was called with a pointer to this type that nobody else uses meanwhile.
     let walk = unsafe { &mut *walk };
-    walk.step(index).into()
+    walk.step(FIRST + index).into()
 }
 
 /// Copies a register onto itself, so that the compiler does not join tests before and behind it.
