@@ -79,6 +79,13 @@ pub fn header<I: Image>(image: &I) -> I::Record {
     image.fixed(abi::HEADER)
 }
 
+/// The number of the generation.
+#[inline(always)]
+pub fn generation(image: &impl Image) -> u64 {
+    let word = |field| u64::from(header(image).word(field));
+    word(abi::header::GENERATION) | word(abi::header::GENERATION + 1) << u32::BITS
+}
+
 /// What a label means on this router, worked out for a refusal only.
 #[inline(always)]
 pub fn given_out(image: &impl Image, label: u32) -> u32 {

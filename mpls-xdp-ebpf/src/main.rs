@@ -28,7 +28,7 @@ use mpls_xdp_ebpf::{
     abi::{Counter, Trace, given, policy_map},
     decision::{self, Stack, Verdict, aside, veil},
     frame::{self, Frame, Framing, LABEL_ENTRY_LEN, STEPS, Walk},
-    image::{Image, Interface, Record},
+    image::{self, Image, Interface, Record},
     label_entry::LabelEntry,
 };
 
@@ -391,20 +391,16 @@ fn filter(
     top: Option<LabelEntry>,
     len: impl Fn() -> u64,
 ) -> u32 {
-    if is_tracing() {
-        trace(ctx);
-    }
+    trace(ctx);
     let image = ActiveImage::get();
     let verdict = decision::decide(frame, framing, top, &image, interface());
-    carry_out(ctx, frame, framing, &image, &verdict, len)
+    carry_out(ctx, &image, &verdict, len)
 }
 
 /// Counts a frame, samples it if it is refused, and says what the kernel is to do with it.
 #[inline(always)]
 fn carry_out(
     ctx: *mut xdp_md,
-    frame: &impl Frame,
-    framing: Framing,
     image: &ActiveImage,
     verdict: &Verdict<Words>,
     len: impl Fn() -> u64,
@@ -421,10 +417,10 @@ fn carry_out(
         return xdp_action::XDP_PASS;
     }
     aside();
-    if control(policy(), policy_map::SAMPLED) != 0 {
-        sampling::refused(ctx, frame, framing, image, verdict);
-    }
     if let Some(slot) = slot {
+        if control(policy(), policy_map::SAMPLED) != 0 {
+            sampling::refused(ctx, slot);
+        }
         count(slot, len());
     }
     if verdict.drops() { xdp_action::XDP_DROP } else { xdp_action::XDP_PASS }
@@ -454,9 +450,7 @@ fn filter_linear(ctx: *mut xdp_md, frame: Linear) -> u32 {
 /// need more registers than there are, and would have this one keep its values on the stack.
 #[inline(always)]
 fn filter_untagged(frame: Linear, top: LabelEntry) -> u32 {
-    if is_tracing() {
-        trace(frame.ctx);
-    }
+    trace(frame.ctx);
     let image = ActiveImage::get();
     // Not kept for a refusal: that would take a register.
     let interface = || Interface::at(&image, interface());
@@ -478,7 +472,7 @@ fn filter_untagged(frame: Linear, top: LabelEntry) -> u32 {
         let interface = interface();
         decision::judge(&frame, &image, interface, interface.untagged(), stack)
     };
-    carry_out(frame.ctx, &frame, Framing::UNTAGGED, &image, &verdict, || frame.len())
+    carry_out(frame.ctx, &image, &verdict, || frame.len())
 }
 
 /// Filters any frame all of which is in the linear part.
@@ -541,30 +535,39 @@ fn mpls_xdp_frags(ctx: XdpContext) -> u32 {
     filter_any(ctx.ctx, frame, |stack| (frame, stack), || len)
 }
 
-/// Decides about the frame once more, and writes why. What only this needs is not on the way of
-/// other frames.
-#[inline(never)]
+/// Writes what becomes of a frame and why, in a copy that traces.
+#[inline(always)]
 fn trace(ctx: *mut xdp_md) {
+    if is_tracing()
+        && let Some(trace) = TRACE.get_ptr_mut(0)
+    {
+        account_for(ctx, trace);
+    }
+}
+
+/// Decides about a labelled frame once more, writes why, and returns the number of the generation.
+/// What only this needs is not on the way of other frames.
+#[inline(never)]
+fn account_for(ctx: *mut xdp_md, trace: *mut Trace) -> u64 {
     let frame = Fragmented(ctx);
     match frame::parse(&frame) {
-        Framing::Other => {}
-        Framing::VlanTooDeep => trace_as(frame, Framing::VlanTooDeep),
-        framing => trace_as(frame, framing),
+        Framing::Other => 0,
+        Framing::VlanTooDeep => account_as(frame, Framing::VlanTooDeep, trace),
+        framing => account_as(frame, framing, trace),
     }
 }
 
 #[inline(always)]
-fn trace_as(frame: Fragmented, framing: Framing) {
-    let Some(trace) = TRACE.get_ptr_mut(0) else {
-        return;
-    };
+fn account_as(frame: Fragmented, framing: Framing, trace: *mut Trace) -> u64 {
     let image = ActiveImage::get();
     let top = decision::top(&frame, framing);
     let verdict = decision::decide(&frame, framing, top, &image, interface());
-    // SAFETY: the map has one element; a program with tracing on runs one frame at a time.
+    // SAFETY: nobody else writes there meanwhile: it is the caller's, or the element of a map that
+    // only programs with tracing on have to do with, which run one frame at a time.
     unsafe { trace.write(verdict.trace(&frame, framing, &image)) };
     #[cfg(feature = "log")]
     log(&XdpContext::new(frame.0), &verdict);
+    image::generation(&image)
 }
 
 /// Says why a frame was refused; only in an object built for diagnosis.

@@ -9,15 +9,12 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use mpls_xdp_ebpf::{
-    abi::header,
-    decision::{Verdict, veil},
-    frame::{Frame, Framing},
-    image::{self, Image, Record},
+    abi::{NONE, Trace},
     sample::{Bucket, CAPTURED, Refusal, Sample},
 };
 use network_types::eth::EthHdr;
 
-use crate::interface;
+use crate::{account_for, interface};
 
 /// Arrays of any length fit the map of maps, so the one here is as short as it can be.
 type Buckets = Array<Bucket, 1, { (BPF_F_MMAPABLE | BPF_F_INNER_MAP) as usize }>;
@@ -34,41 +31,45 @@ static SAMPLES: ArrayOfMaps<Ring, 1> = ArrayOfMaps::new();
 
 /// Samples a refused frame if the bucket of its counter is not empty.
 #[inline(always)]
-pub fn refused<I: Image>(
-    ctx: *mut xdp_md,
-    frame: &impl Frame,
-    framing: Framing,
-    image: &I,
-    verdict: &Verdict<I::Record>,
-) {
-    let Some(buckets) = BUCKETS.get(0) else {
-        return;
-    };
-    let Some(counter) = verdict.counter(image) else {
-        return;
-    };
-    let Some(bucket) = buckets.get_ptr_mut(counter) else {
-        return;
-    };
-    // SAFETY: the value stays valid while the program runs; others change it by whole words.
-    if unsafe { (&raw const (*bucket).tokens).read_volatile() } == 0 {
-        return;
+pub fn refused(ctx: *mut xdp_md, counter: u32) {
+    if filled_bucket(counter).is_some() {
+        sample_refused(ctx, counter);
     }
-    let word = |field| u64::from(image::header(image).word(field));
-    let refusal = Refusal {
-        generation: word(header::GENERATION) | word(header::GENERATION + 1) << u32::BITS,
-        interface: interface(),
-        counter,
-        reason: veil(verdict.reason()),
-        dropped: verdict.drops().into(),
-        position: verdict.position(),
-        label: verdict.label(frame, framing),
-    };
-    write(ctx, bucket, &refusal);
 }
 
-/// Takes a token and writes a sample. A function of its own, called: what it needs of stack and
-/// registers stays out of the way of frames that are not sampled.
+/// The bucket of a counter, unless it is empty.
+#[inline(always)]
+fn filled_bucket(counter: u32) -> Option<*mut Bucket> {
+    let bucket = BUCKETS.get(0)?.get_ptr_mut(counter)?;
+    // SAFETY: the value stays valid while the program runs; others change it by whole words.
+    let tokens = unsafe { (&raw const (*bucket).tokens).read_volatile() };
+    if tokens == 0 { None } else { Some(bucket) }
+}
+
+/// Samples a refused frame. What this needs of stack and registers stays out of the way of others:
+/// it is called, and decides about the frame once more. The name makes it a global function, which
+/// the verifier looks at once, whoever calls it.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn sample_refused(ctx: *mut xdp_md, counter: u32) -> u32 {
+    let Some(bucket) = filled_bucket(counter) else {
+        return 0;
+    };
+    let mut trace =
+        Trace { dropped: 0, reason: 0, ingress: 0, position: 0, label: 0, counter: NONE };
+    let generation = account_for(ctx, &raw mut trace);
+    // Otherwise the policy was replaced in between.
+    if trace.counter == counter {
+        let Trace { dropped, reason, position, label, .. } = trace;
+        let interface = interface();
+        let refusal = Refusal { generation, interface, counter, reason, dropped, position, label };
+        write(ctx, bucket, &refusal);
+    }
+    0
+}
+
+/// Takes a token and writes a sample. A function of its own, called: the stack of what calls it need
+/// not hold both.
 #[inline(never)]
 fn write(ctx: *mut xdp_md, bucket: *mut Bucket, refusal: &Refusal) -> u64 {
     let Some(ring) = SAMPLES.get(0) else {
