@@ -290,8 +290,8 @@ pub const fn reason_slot(first: u32, code: u32, monitored: bool) -> u32 {
 /// "None" in the fields of a [`Trace`].
 pub const NONE: u32 = u32::MAX;
 
-/// What the program decided about one frame and why; written only by programs that were loaded
-/// with tracing on.
+/// What the program decided about one frame and why: worked out for samples, and written to a map by
+/// programs that were loaded with tracing on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Trace {
