@@ -179,13 +179,6 @@ struct ImageBuilder {
     byte_pages: u32,
 }
 
-impl ImageBuilder {
-    /// An image that begins with `words`.
-    fn of(words: Vec<u32>) -> Self {
-        Self { words, shared: HashMap::new(), beyond: 0, byte_pages: BYTE_PAGES }
-    }
-}
-
 impl Default for ImageBuilder {
     fn default() -> Self {
         Self::of(vec![0; abi::FIXED_WORDS as usize])
@@ -193,6 +186,11 @@ impl Default for ImageBuilder {
 }
 
 impl ImageBuilder {
+    /// An image that begins with `words`.
+    fn of(words: Vec<u32>) -> Self {
+        Self { words, shared: HashMap::new(), beyond: 0, byte_pages: BYTE_PAGES }
+    }
+
     /// A word of the header.
     fn header(&mut self, field: u32) -> &mut u32 {
         &mut self.header_from(field)[0]

@@ -49,22 +49,16 @@ pub(super) fn page_word(
         let marked = values[*first as usize..=*last as usize].iter_mut();
         marked.filter(|value| **value != 0).for_each(|value| *value |= bit);
     }
-    let form = match numbers.take(values, &edges) {
+    let (form, words) = match numbers.take(values, &edges) {
         1 => return uniform(values[0]),
-        2 => BITS,
-        3..=16 if image.byte_pages == 0 => NIBBLES,
-        values if values <= PALETTE as usize => BYTES,
-        _ => WORDS,
+        2 => (BITS, numbers.written(1)),
+        3..=16 if image.byte_pages == 0 => (NIBBLES, numbers.written(4)),
+        values if values <= PALETTE as usize => {
+            image.byte_pages = image.byte_pages.saturating_sub(1);
+            (BYTES, numbers.written(8))
+        }
+        _ => (WORDS, values.to_vec()),
     };
-    let words = match form {
-        BITS => numbers.written(1),
-        NIBBLES => numbers.written(4),
-        BYTES => numbers.written(8),
-        _ => values.to_vec(),
-    };
-    if form == BYTES {
-        image.byte_pages = image.byte_pages.saturating_sub(1);
-    }
     image.share(words) | form
 }
 

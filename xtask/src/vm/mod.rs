@@ -112,23 +112,29 @@ fn test(series: &[Series], checks: &[String], update: bool) -> Result<()> {
 }
 
 fn demo(series: &[Series], update: bool) -> Result<()> {
-    watch(series, update, &PE_DEMO, &[]).map(drop)
+    let (qemu, kernels) = prepare(series, update)?;
+    PE_DEMO.build()?;
+    kernels.iter().try_for_each(|kernel| watch(&qemu, kernel, &PE_DEMO, &[]).map(drop))
 }
 
 fn bench(series: &[Series], quick: bool, file: Option<&Path>) -> Result<()> {
+    let (qemu, kernels) = prepare(series, false)?;
+    let [kernel] = &kernels[..] else { bail!("one kernel is measured, not {}", kernels.len()) };
+    BENCH.build()?;
     let mut arguments = ["--only", "flower", "--json", RESULTS].map(str::to_owned).to_vec();
     arguments.extend(quick.then(|| "--quick".to_owned()));
-    let verdict = watch(series, false, &BENCH, &arguments)?;
-    let results = verdict.results.context("the guest left no results")?;
-    file.map_or(Ok(()), |file| Ok(fs::write(file, results.to_string())?))
+    let results = watch(&qemu, kernel, &BENCH, &arguments)?.results;
+    let results = results.context("the guest left no results")?;
+    if let Some(file) = file {
+        let text = results.to_string();
+        fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
 }
 
 /// Boots a guest whose console is shown, and returns what it says at its end.
-fn watch(series: &[Series], update: bool, guest: &Guest, arguments: &[String]) -> Result<Verdict> {
-    let (qemu, kernels) = prepare(series, update)?;
-    let [kernel] = &kernels[..] else { bail!("one kernel is booted, not {}", kernels.len()) };
-    guest.build()?;
-    let outcome = machine(&qemu, kernel, guest, arguments, true)?.run()?;
+fn watch(qemu: &Qemu, kernel: &Kernel, guest: &Guest, arguments: &[String]) -> Result<Verdict> {
+    let outcome = machine(qemu, kernel, guest, arguments, true)?.run()?;
     let verdict = outcome.verdict.with_context(|| format!("the guest {}", kernel.release))?;
     ensure!(verdict.passed, "{} ended with {}", guest.program, verdict.ended);
     Ok(verdict)

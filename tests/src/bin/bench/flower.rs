@@ -1,14 +1,14 @@
 //! The same frames through tc flower, which few of the kernels that this runs on have: then in a
 //! virtual machine with one that has it.
 
+use std::env;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use mpls_xdp_tests::frame::Frame;
-use mpls_xdp_tests::lab::{Link, Veth};
+use mpls_xdp_tests::lab::Link;
 
 use super::Effort;
 use super::bpf::Traits;
@@ -16,9 +16,11 @@ use super::lanes::{self, Lane};
 use super::peers::{REFUSED, complete};
 use super::policies::{INTERFACE, Labels, Shape, Variant, thousands};
 use super::programs::{self, Choice};
-use super::report::{Group, Report, Unit};
+use super::report::{Group, Report};
 use super::stand::{Place, is_installed, on_wire};
 
+/// The interface that shows whether the kernel has flower.
+const PROBE: &str = "probe";
 const BARE: &str = "dropped: bare XDP_DROP";
 /// How many labels it accepts: one filter each, since it knows no ranges of labels.
 const LABELS: [u32; 2] = [16, 1_000];
@@ -30,8 +32,9 @@ pub fn measure(effort: &Effort, report: &mut Report) -> Result<()> {
         return Ok(());
     }
     let place = Place::new()?;
-    if accept(&place, INTERFACE, 1).is_ok() {
-        return live(&Place::new()?, effort, report);
+    place.pair(PROBE)?;
+    if accept(&place, PROBE, 1).is_ok() {
+        return live(&place, effort, report);
     }
     match in_a_virtual_machine(effort) {
         Ok(results) => report.take(results),
@@ -50,10 +53,9 @@ fn live(place: &Place, effort: &Effort, report: &mut Report) -> Result<()> {
     let (_passing, pass_feed) = place.attach(&pass, "pass")?;
     let mut lanes: Vec<(String, Lane)> = Vec::new();
     let mut lane = |name: &str, way: (&Link, &str)| -> Result<()> {
-        let hot = Choice { first: REFUSED, step: 1, jitter: 1, flip: 0, labels: 1, vlans: 0 };
-        let frame = on_wire(&Frame::mpls([REFUSED]));
-        let sender = format!("s{}", lanes.len());
-        lanes.push((name.to_owned(), Lane::new(place, &sender, way, &frame, hot)?));
+        let own = format!("s{}", lanes.len());
+        let (frame, hot) = (on_wire(&Frame::mpls([REFUSED])), Choice::only(REFUSED));
+        lanes.push((name.to_owned(), Lane::new(place, &own, way, &frame, hot)?));
         Ok(())
     };
     lane(BARE, (&drop_feed, "drop"))?;
@@ -61,9 +63,7 @@ fn live(place: &Place, effort: &Effort, report: &mut Report) -> Result<()> {
     lane("left to the stack: bare XDP_PASS", (&pass_feed, "pass"))?;
     let interfaces = LABELS.map(|labels| (labels, format!("flower{labels}")));
     for (labels, interface) in &interfaces {
-        let feed = format!("{interface}-peer");
-        let ends = Veth::between((&place.namespace, interface), (&place.namespace, &feed));
-        let (_, feed) = ends.create()?;
+        let (_, feed) = place.pair(interface)?;
         accept(place, interface, *labels)?;
         let name = format!("dropped: tc flower, {} labels", thousands(*labels));
         lane(&name, (&feed, interface))?;
@@ -79,13 +79,7 @@ fn live(place: &Place, effort: &Effort, report: &mut Report) -> Result<()> {
         let dropped = dropped(place, interface)?;
         ensure!(dropped + 1_000 >= sent, "flower dropped {dropped} of {sent} on {interface}");
     }
-    for (name, _) in &lanes {
-        report.add(Group::Flower, name, Unit::Rate, lanes::rate(rounds.of(name)?));
-        if name != BARE {
-            report.add(Group::Flower, name, Unit::Ratio, rounds.rate(name, BARE)?);
-        }
-    }
-    Ok(())
+    lanes::report(report, Group::Flower, &lanes, &rounds, BARE)
 }
 
 /// Has flower accept so many labels on an interface, and drop what has another.
@@ -124,6 +118,5 @@ fn in_a_virtual_machine(effort: &Effort) -> Result<Report> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let status = command.current_dir(workspace).stdout(Stdio::null()).status()?;
     ensure!(status.success(), "`cargo xtask vm bench` ended with {status}");
-    ensure!(fs::metadata(results.path())?.len() > 0, "the guest left no results");
     Report::read(results.path())
 }

@@ -7,6 +7,7 @@ use mpls_xdp_tests::lab::Link;
 
 use super::bpf::Program;
 use super::programs::{self, Choice};
+use super::report::{Group, Report, Unit};
 use super::rounds::{Measured, Rounds};
 use super::stand::{Perch, Place};
 
@@ -56,6 +57,23 @@ impl Lane {
 /// Runs lanes in turns.
 pub fn take(place: &Place, rounds: usize, count: u32, lanes: &[(String, Lane)]) -> Result<Rounds> {
     place.namespace.run(|| Rounds::take(rounds, lanes, |lane| lane.run(count)))
+}
+
+/// Reports the lanes' rates, and how each compares with the bare one.
+pub fn report(
+    report: &mut Report,
+    group: Group,
+    lanes: &[(String, Lane)],
+    rounds: &Rounds,
+    bare: &str,
+) -> Result<()> {
+    for (name, _) in lanes {
+        report.add(group, name, Unit::Rate, rate(rounds.of(name)?));
+        if name != bare {
+            report.add(group, name, Unit::Ratio, rounds.rate(name, bare)?);
+        }
+    }
+    Ok(())
 }
 
 /// Millions of frames a second, from nanoseconds a frame.

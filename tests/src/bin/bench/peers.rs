@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use mpls_xdp_tests::frame::Frame;
-use mpls_xdp_tests::lab::{Link, Veth};
+use mpls_xdp_tests::lab::Link;
 
 use super::Effort;
 use super::bpf::Program;
@@ -82,8 +82,7 @@ fn peers(stand: &Stand, all: u32, report: &mut Report) -> Result<Vec<Peer>> {
 fn xdp_filter(stand: &Stand) -> Result<Peer> {
     const NAME: &str = "xdpfilter";
     let place = &stand.place;
-    let pair = Veth::between((&place.namespace, NAME), (&place.namespace, "xdpfilter-peer"));
-    let (receiver, feed) = pair.create()?;
+    let (receiver, feed) = place.pair(NAME)?;
     let address = SENDER.map(|byte| format!("{byte:02x}")).join(":");
     // Its maps are pinned in a bpffs that goes with the command; the program keeps them.
     let script = format!(
@@ -169,9 +168,9 @@ fn live(stand: &Stand, peers: &[Peer], effort: &Effort, report: &mut Report) -> 
     let (_dropping, drop_feed) = place.attach(&drop, "drop")?;
     let mut lanes: Vec<(String, Lane)> = Vec::new();
     let mut lane = |name: &str, way: (&Link, &str), tells_labels| -> Result<()> {
-        let hot = Choice { first: REFUSED, step: 1, jitter: 1, flip: 0, labels: 1, vlans: 0 };
         let own = format!("s{}", lanes.len());
-        lanes.push((name.to_owned(), Lane::new(place, &own, way, &refused(tells_labels), hot)?));
+        let (frame, hot) = (refused(tells_labels), Choice::only(REFUSED));
+        lanes.push((name.to_owned(), Lane::new(place, &own, way, &frame, hot)?));
         Ok(())
     };
     lane(BARE, (&drop_feed, "drop"), true)?;
@@ -187,9 +186,7 @@ fn live(stand: &Stand, peers: &[Peer], effort: &Effort, report: &mut Report) -> 
         Vec::new()
     };
     for (intervals, interface) in &nft {
-        let feed = format!("{interface}-peer");
-        let ends = Veth::between((&place.namespace, interface), (&place.namespace, &feed));
-        let (_, feed) = ends.create()?;
+        let (_, feed) = place.pair(interface)?;
         load_nft(stand, interface, *intervals)?;
         let name = format!("live, dropped: nftables ingress, {} intervals", thousands(*intervals));
         lane(&name, (&feed, interface), true)?;
@@ -204,13 +201,7 @@ fn live(stand: &Stand, peers: &[Peer], effort: &Effort, report: &mut Report) -> 
             "nftables dropped {dropped} frames of {sent} on {interface}"
         );
     }
-    for (name, _) in &lanes {
-        report.add(Group::Peers, name, Unit::Rate, lanes::rate(rounds.of(name)?));
-        if name != BARE {
-            report.add(Group::Peers, name, Unit::Ratio, rounds.rate(name, BARE)?);
-        }
-    }
-    Ok(())
+    lanes::report(report, Group::Peers, &lanes, &rounds, BARE)
 }
 
 /// Makes nftables accept labels in so many intervals on an interface, and no other. The set has no

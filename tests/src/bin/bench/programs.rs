@@ -74,6 +74,11 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// This label, whatever comes.
+    pub const fn only(label: u32) -> Self {
+        Self { first: label, step: 1, jitter: 1, flip: 0, labels: 1, vlans: 0 }
+    }
+
     /// The label with this number of those to choose from.
     pub fn label(self, number: u32) -> u32 {
         let scattered = (u64::from(number) * u64::from(SCATTER)) >> SCATTER_SHIFT;

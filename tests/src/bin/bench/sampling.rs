@@ -47,7 +47,7 @@ pub fn measure(effort: &Effort, report: &mut Report, beside: Option<&Path>) -> R
             let name = format!("{kind}{how}");
             ensure!(stand.filter.run(&frame(label), 1)?.0 == action, "not what is {name}");
             runs.push((name.clone(), (&stand.filter, frame(label))));
-            let choice = Choice { first: label, step: 1, jitter: 1, flip: 0, labels: 1, vlans: 0 };
+            let choice = Choice::only(label);
             let way = (&stand.place.feed, INTERFACE);
             let lane = Lane::new(&stand.place, &format!("s{label}"), way, &frame(label), choice)?;
             ways.push((name, (&stand.place.namespace, lane)));

@@ -86,11 +86,15 @@ impl Place {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// Makes an interface, and the one where frames are sent to get there.
+    pub fn pair(&self, name: &str) -> Result<(Link, Link)> {
+        let peer = format!("{name}-peer");
+        Veth::between((&self.namespace, name), (&self.namespace, &peer)).create()
+    }
+
     /// Attaches a program to an interface made for it.
     pub fn attach(&self, program: &Program, name: &str) -> Result<(Perch, Link)> {
-        let peer = format!("{name}-peer");
-        let (link, peer) =
-            Veth::between((&self.namespace, name), (&self.namespace, &peer)).create()?;
+        let (link, peer) = self.pair(name)?;
         let index = link.index()?;
         let attached = self.namespace.run(|| program.attach(index))?;
         Ok((Perch { _attached: attached }, peer))
